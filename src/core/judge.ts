@@ -1,0 +1,151 @@
+import type { CatalogueEntry, Catalogue } from "./catalogue.ts";
+import type { Decision, DenyReason } from "./decision.ts";
+import type { CorrelationId, CredentialName, LeaseId } from "./brand.ts";
+import type { EventOf } from "./event.ts";
+import { actorOf } from "./event.ts";
+import { Failure } from "./errors.ts";
+import type { AgentDirectory, AuditLog, Authorizer, Exposures, Sessions } from "./ports.ts";
+import type { Agent, Principal } from "./principal.ts";
+import type { Delivery, OperationFacts } from "./request.ts";
+import { unreachable } from "./unreachable.ts";
+
+/** One question to policy, whoever raised it: a grant, an operation with a lease, a renewal, a look at the catalogue. */
+export interface Ask {
+  readonly act: "list" | "grant" | "operate" | "renew";
+  readonly credential: CredentialName;
+  readonly delivery: Delivery;
+  readonly ttl?: number;
+  readonly purpose: string;
+  readonly ticket?: string;
+  readonly operation?: OperationFacts;
+  /** Keyed digest of the exact arguments. */
+  readonly arguments?: string;
+  readonly lease?: LeaseId;
+  readonly correlation: CorrelationId;
+}
+
+export type Allowed = Extract<Decision, { outcome: "allow" }>;
+
+/** Policy said yes; the event that says so is not written yet, so that it can be one write with what follows. */
+export interface Permission {
+  readonly agent: Agent;
+  readonly entry: CatalogueEntry;
+  readonly decision: Allowed;
+  /** Seconds that are asked for or, silent on that, the credential's default. */
+  readonly ttl: number;
+  readonly bundle: string;
+  readonly event: EventOf<"access.decided">;
+}
+
+export interface JudgeParts {
+  readonly agents: AgentDirectory;
+  readonly catalogue: Catalogue;
+  readonly authorizer: Authorizer;
+  readonly exposures: Exposures;
+  readonly sessions: Sessions;
+  readonly audit: AuditLog;
+  readonly now: () => number;
+}
+
+export interface Judge {
+  /** Answers with the permission, or writes the refusal down and throws it. */
+  permit(principal: Principal, ask: Ask): Promise<Permission>;
+  /** The agent's record, or throws: for calls that name no credential. */
+  admit(principal: Principal): Promise<Agent>;
+  /** Writes a refusal that was found after policy had allowed, e.g. an exceeded quota. */
+  refuse(permission: Permission, reason: DenyReason): Promise<void>;
+}
+
+export function createJudge(parts: JudgeParts): Judge {
+  async function decide(
+    principal: Principal,
+    ask: Ask,
+    agent: Agent | undefined,
+    entry: CatalogueEntry | undefined,
+    ttl: number,
+  ): Promise<Decision> {
+    if (!agent) return deny("unknown-agent");
+    if (agent.disabled) return deny("disabled");
+    if (agent.frozen) return deny("frozen");
+    if (!entry) return deny("unknown-credential");
+    return parts.authorizer.decide({
+      principal,
+      agent,
+      action: ask.act === "list" ? "list" : ask.delivery,
+      entry,
+      exposed: await parts.exposures.isExposed(entry.name),
+      purpose: ask.purpose,
+      ...(ask.ticket === undefined ? {} : { ticket: ask.ticket }),
+      ttl,
+      ...(ask.operation ? { operation: ask.operation } : {}),
+      session: parts.sessions.facts(principal),
+      approvals: [],
+      now: parts.now(),
+    });
+  }
+
+  return {
+    async permit(principal, ask) {
+      if (ask.ttl !== undefined && !(Number.isSafeInteger(ask.ttl) && ask.ttl > 0))
+        throw new Failure("invalid_request", { problem: "ttl_seconds: expected a whole number of seconds, 1 or more." });
+      const agent = await parts.agents.find(principal.agent);
+      const entry = parts.catalogue.find(ask.credential);
+      const ttl = ask.ttl ?? entry?.ttl.default ?? 0;
+      const bundle = parts.authorizer.bundle;
+      const decision = await decide(principal, ask, agent, entry, ttl);
+      const event = decided(principal, ask, decision, ttl, bundle);
+      if (agent && entry && decision.outcome === "allow") return { agent, entry, decision, ttl, bundle, event };
+
+      await parts.audit.append(event);
+      throw refusal(decision);
+    },
+
+    async admit(principal) {
+      const agent = await parts.agents.find(principal.agent);
+      if (!agent || agent.frozen || agent.disabled) throw new Failure("denied", { policies: [] });
+      return agent;
+    },
+
+    async refuse(permission, reason) {
+      await parts.audit.append({ ...permission.event, outcome: "deny", reason });
+    },
+  };
+}
+
+function deny(reason: DenyReason): Decision {
+  return { outcome: "deny", policies: [], reason };
+}
+
+function refusal(decision: Decision): Failure {
+  switch (decision.outcome) {
+    case "deny":
+    case "allow":
+      return new Failure("denied", { policies: decision.policies });
+    case "needs-approval":
+      return new Failure("needs_approval", { groups: decision.groups });
+    default:
+      return unreachable(decision);
+  }
+}
+
+function decided(principal: Principal, ask: Ask, decision: Decision, ttl: number, bundle: string): EventOf<"access.decided"> {
+  return {
+    kind: "access.decided",
+    actor: actorOf(principal),
+    correlation: ask.correlation,
+    action: ask.act === "list" || ask.act === "renew" ? ask.act : ask.delivery,
+    credential: ask.credential,
+    ...(ask.lease ? { lease: ask.lease } : {}),
+    delivery: ask.delivery,
+    outcome: decision.outcome,
+    policies: decision.policies,
+    ...(decision.outcome === "deny" ? { reason: decision.reason } : {}),
+    ...(decision.outcome === "allow" ? { obligations: decision.obligations } : {}),
+    bundle,
+    ttl,
+    purpose: ask.purpose,
+    ...(ask.ticket === undefined ? {} : { ticket: ask.ticket }),
+    ...(ask.operation ? { operation: ask.operation } : {}),
+    ...(ask.arguments ? { arguments: ask.arguments } : {}),
+  };
+}
