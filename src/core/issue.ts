@@ -7,7 +7,7 @@ import type { Permission } from "./judge.ts";
 import type { Lease } from "./lease.ts";
 import { isIn } from "./lease.ts";
 import type { BrokerParts } from "./parts.ts";
-import { engineOf } from "./parts.ts";
+import { digestsOf, engineOf } from "./parts.ts";
 import type { Material } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 import type { AccessRequest } from "./request.ts";
@@ -103,7 +103,7 @@ export function createIssuer(parts: BrokerParts): Issuer {
       delivery: lease.delivery,
       expiresAt: lease.expiresAt,
       ...(engine?.nameOf ? { target: engine.nameOf(lease.handle) } : {}),
-      values: parts.digests(material),
+      values: digestsOf(parts, material),
     };
     const active = await leases.move(lease, "active", { material: kept, dueAt: lease.expiresAt }, issued).catch(async (cause: unknown) => {
       await abandon(principal, lease, asFailure(cause), correlation).catch(() => undefined);

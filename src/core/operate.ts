@@ -63,7 +63,7 @@ export function createOperator(parts: BrokerParts, source: LeaseSource): (princi
     let result: OperationResult;
     try {
       const material = await materialOf(parts, lease, entry, request.signal);
-      parts.remember(lease.id, material);
+      parts.redactor.remember(lease.id, material);
       result = await prepared.perform(material, lease, request.signal);
     } catch (cause) {
       const failure = scrubbed(asFailure(cause));

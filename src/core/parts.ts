@@ -8,6 +8,7 @@ import type { AuditLog, Authorizer, CredentialEngine, Exposures, Handles, Keeper
 import type { Material, Performer, Redactor, Sessions } from "./ports.ts";
 import type { OperationKind } from "./request.ts";
 import type { Retirement } from "./retire.ts";
+import { Secret } from "./secret.ts";
 
 /** What the broker is put together from. `compose.ts` is the only place that knows who stands behind each. */
 export interface BrokerParts {
@@ -26,10 +27,6 @@ export interface BrokerParts {
   readonly redactor: Redactor;
   /** The one place where a leased value becomes plain text for an agent. */
   readonly reveal: (material: Material) => Readonly<Record<string, string>>;
-  /** Registers the leased values, so that no later result can carry them. */
-  readonly remember: (lease: LeaseId, material: Material) => void;
-  /** Keyed digests of the leased values by field, for the audit log. */
-  readonly digests: (material: Material) => Readonly<Record<string, string>>;
   readonly newLeaseId: () => LeaseId;
   readonly now: () => number;
   /** Who we are among the processes that share the store. */
@@ -60,6 +57,12 @@ export function engineOf(parts: BrokerParts, entry: CatalogueEntry): CredentialE
   const engine = parts.engines[entry.engine];
   if (!engine) throw new Failure("internal", {}, { cause: new Error(`no engine named ${entry.engine}`) });
   return engine;
+}
+
+/** Keyed digests of the leased values by field, for the audit log: equal values can be matched, none can be read. */
+export function digestsOf(parts: BrokerParts, material: Material): Readonly<Record<string, string>> {
+  const secrets = Object.entries(material.fields).filter((field): field is [string, Secret] => field[1] instanceof Secret);
+  return Object.fromEntries(secrets.map(([name, value]) => [name, parts.keeper.digest(value)]));
 }
 
 /** The lent values: read anew where they rest in a vault, else unsealed from the lease. */

@@ -63,6 +63,8 @@ export interface Performer {
   prepare(entry: CatalogueEntry, input: JsonObject): Promise<PreparedOperation> | PreparedOperation;
   /** Lets go of whatever it holds for this lease, e.g. open connections. */
   release?(lease: LeaseId): Promise<void>;
+  /** Lets go of everything, for good. */
+  close?(): Promise<void>;
 }
 
 export interface PreparedOperation {
@@ -99,9 +101,10 @@ export interface LeaseFilter {
   readonly credential?: CredentialName;
   readonly engine?: string;
   readonly live?: boolean;
+  readonly states?: readonly LeaseState[];
   readonly limit?: number;
-  /** Only leases after this id: leases sort by time. */
-  readonly after?: LeaseId;
+  /** Only leases before this id, for paging: the newest come first. */
+  readonly before?: LeaseId;
 }
 
 /**

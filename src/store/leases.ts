@@ -1,0 +1,190 @@
+import type { Insertable, Selectable, Updateable } from "kysely";
+import type { AgentName, CredentialName, LeaseId } from "../core/brand.ts";
+import type { AuditEvent } from "../core/event.ts";
+import type { JsonObject } from "../core/json.ts";
+import type { EndReason, Lease, LeasePatch, LeaseState, Next } from "../core/lease.ts";
+import { liveStates } from "../core/lease.ts";
+import type { LeaseBook } from "../core/ports.ts";
+import type { Delivery } from "../core/request.ts";
+import type { Journal, Transaction } from "./journal.ts";
+import type { LeaseRow } from "./schema.ts";
+import type { Database } from "./sqlite.ts";
+
+const columns = [
+  "id",
+  "state",
+  "version",
+  "agent",
+  "session",
+  "credential",
+  "engine",
+  "delivery",
+  "created_at",
+  "expires_at",
+  "max_expires_at",
+  "handle",
+  "purpose",
+  "ticket",
+  "one_time",
+  "instance",
+  "end_reason",
+  "attempts",
+  "due_at",
+] as const satisfies readonly (keyof LeaseRow)[];
+
+type Opened = Awaited<ReturnType<LeaseBook["open"]>>;
+
+const live: ReadonlySet<string> = new Set(liveStates);
+
+export function createLeaseBook(database: Database, journal: Journal): LeaseBook {
+  const { read } = database;
+
+  /** Compare and set: a lease that moved since it was read is left alone, and no event is written. */
+  async function change(lease: Lease, set: Updateable<LeaseRow>, next: Lease, event: AuditEvent | undefined): Promise<boolean> {
+    const { result } = await journal.write(async (tx) => {
+      const { numUpdatedRows } = await tx
+        .updateTable("leases")
+        .set({ ...set, state: next.state, version: next.version })
+        .where("id", "=", lease.id)
+        .where("version", "=", lease.version)
+        .where("state", "=", lease.state)
+        .executeTakeFirst();
+      if (numUpdatedRows === 0n) return { result: false, events: [] };
+      if (live.has(lease.state) && !live.has(next.state)) await count(tx, lease, -1);
+      return { result: true, events: event ? [event] : [] };
+    });
+    return result;
+  }
+
+  return {
+    async open(lease, quota, event) {
+      const { result } = await journal.write<Opened>(async (tx) => {
+        const [ofAgent, ofCredential] = subjects(lease);
+        const counts = await tx.selectFrom("lease_counts").selectAll().where("subject", "in", [ofAgent, ofCredential]).execute();
+        const held = (subject: string): number => counts.find((row) => row.subject === subject)?.live ?? 0;
+        if (held(ofAgent) >= quota.perAgent) return { result: { exceeded: "agent" }, events: [] };
+        if (held(ofCredential) >= quota.perCredential) return { result: { exceeded: "credential" }, events: [] };
+        await tx.insertInto("leases").values(toRow(lease)).execute();
+        await count(tx, lease, 1);
+        return { result: "opened", events: [event] };
+      });
+      return result;
+    },
+
+    async move<From extends LeaseState, To extends Next<From>>(lease: Lease<From>, to: To, patch: LeasePatch, event: AuditEvent) {
+      const { material, ...rest } = patch;
+      const next: Lease<To> = { ...lease, ...rest, state: to, version: lease.version + 1 };
+      const set = {
+        ...(rest.expiresAt === undefined ? {} : { expires_at: rest.expiresAt }),
+        ...(rest.endReason === undefined ? {} : { end_reason: rest.endReason }),
+        ...(rest.attempts === undefined ? {} : { attempts: rest.attempts }),
+        ...(material === undefined ? {} : { material }),
+        due_at: live.has(to) ? next.dueAt : null,
+      };
+      return (await change(lease, set, next, event)) ? next : undefined;
+    },
+
+    async extend(lease, expiresAt, event) {
+      const next: Lease<"active"> = { ...lease, expiresAt, dueAt: expiresAt, version: lease.version + 1 };
+      return (await change(lease, { expires_at: expiresAt, due_at: expiresAt }, next, event)) ? next : undefined;
+    },
+
+    async postpone(lease, dueAt, attempts) {
+      const next: Lease = { ...lease, dueAt, attempts, version: lease.version + 1 };
+      return (await change(lease, { due_at: dueAt, attempts }, next, undefined)) ? next : undefined;
+    },
+
+    async find(id) {
+      const row = await read.selectFrom("leases").select(columns).where("id", "=", id).executeTakeFirst();
+      return row && fromRow(row);
+    },
+
+    async material(id) {
+      const row = await read.selectFrom("leases").select("material").where("id", "=", id).executeTakeFirst();
+      return row?.material ?? undefined;
+    },
+
+    async list(filter) {
+      let query = read
+        .selectFrom("leases")
+        .select(columns)
+        .orderBy("id", "desc")
+        .limit(filter.limit ?? 100);
+      if (filter.agent) query = query.where("agent", "=", filter.agent);
+      if (filter.credential) query = query.where("credential", "=", filter.credential);
+      if (filter.engine) query = query.where("engine", "=", filter.engine);
+      if (filter.live) query = query.where("due_at", "is not", null);
+      if (filter.states) query = query.where("state", "in", filter.states);
+      if (filter.before) query = query.where("id", "<", filter.before);
+      return (await query.execute()).map(fromRow);
+    },
+
+    async due(now, limit) {
+      const query = read.selectFrom("leases").select(columns).where("due_at", "<=", now).orderBy("due_at").limit(limit);
+      return (await query.execute()).map(fromRow);
+    },
+  };
+}
+
+function subjects(lease: Lease): [agent: string, credential: string] {
+  return [`agent:${lease.agent}`, `credential:${lease.credential}`];
+}
+
+async function count(tx: Transaction, lease: Lease, by: 1 | -1): Promise<void> {
+  const rows = subjects(lease).map((subject) => ({ subject, live: by }));
+  await tx
+    .insertInto("lease_counts")
+    .values(rows)
+    .onConflict((conflict) => conflict.column("subject").doUpdateSet((row) => ({ live: row("lease_counts.live", "+", by) })))
+    .execute();
+}
+
+function toRow(lease: Lease): Insertable<LeaseRow> {
+  return {
+    id: lease.id,
+    state: lease.state,
+    version: lease.version,
+    agent: lease.agent,
+    session: lease.session,
+    credential: lease.credential,
+    engine: lease.engine,
+    delivery: lease.delivery,
+    created_at: lease.createdAt,
+    expires_at: lease.expiresAt,
+    max_expires_at: lease.maxExpiresAt,
+    handle: JSON.stringify(lease.handle),
+    purpose: lease.purpose,
+    ticket: lease.ticket ?? null,
+    one_time: lease.oneTime ? 1 : 0,
+    instance: lease.instance,
+    end_reason: lease.endReason ?? null,
+    attempts: lease.attempts,
+    due_at: lease.dueAt,
+    material: null,
+  };
+}
+
+/** The one place where what the database holds is taken at its word: every row was written by `toRow`. */
+function fromRow(row: Pick<Selectable<LeaseRow>, (typeof columns)[number]>): Lease {
+  return {
+    id: row.id as LeaseId,
+    state: row.state as LeaseState,
+    version: row.version,
+    agent: row.agent as AgentName,
+    session: row.session,
+    credential: row.credential as CredentialName,
+    engine: row.engine,
+    delivery: row.delivery as Delivery,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    maxExpiresAt: row.max_expires_at,
+    handle: JSON.parse(row.handle) as JsonObject,
+    purpose: row.purpose,
+    ...(row.ticket === null ? {} : { ticket: row.ticket }),
+    oneTime: row.one_time === 1,
+    instance: row.instance,
+    ...(row.end_reason === null ? {} : { endReason: row.end_reason as EndReason }),
+    attempts: row.attempts,
+    dueAt: row.due_at ?? 0,
+  };
+}

@@ -1,0 +1,22 @@
+import type { Journal } from "./journal.ts";
+import { silent } from "./journal.ts";
+import type { Database } from "./sqlite.ts";
+
+/** Access tokens that were revoked before their time, until they would have expired anyway. */
+export function createTokenRecords(database: Database, journal: Journal, now: () => number) {
+  return {
+    async isRevoked(tokenId: string): Promise<boolean> {
+      const row = await database.read.selectFrom("revoked_tokens").select("jti").where("jti", "=", tokenId).executeTakeFirst();
+      return row !== undefined;
+    },
+
+    async revoke(tokenId: string, expiresAt: number): Promise<void> {
+      await journal.write(async (tx) => {
+        await tx.deleteFrom("revoked_tokens").where("expires_at", "<", now()).execute();
+        const row = tx.insertInto("revoked_tokens").values({ jti: tokenId, expires_at: expiresAt });
+        await row.onConflict((conflict) => conflict.column("jti").doNothing()).execute();
+        return silent(undefined);
+      });
+    },
+  };
+}
