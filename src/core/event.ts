@@ -95,6 +95,8 @@ export type EventBody =
   | { readonly kind: "handle.redeemed"; readonly lease: LeaseId; readonly credential: CredentialName }
   | { readonly kind: "handle.refused"; readonly lease?: LeaseId; readonly why: "used" | "expired" | "unknown" | "not-owner" }
   | { readonly kind: "lease.refused"; readonly lease: string; readonly why: "not-owner" | "unknown" | "ended" }
+  | { readonly kind: "agent.refused"; readonly agent: AgentName; readonly why: "unknown-agent" | "disabled" | "frozen" }
+  | { readonly kind: "tool.refused"; readonly tool: string }
   | { readonly kind: "agent.frozen" | "agent.unfrozen" | "agent.added" | "agent.disabled" | "agent.enabled"; readonly agent: AgentName }
   | { readonly kind: "token.minted"; readonly agent: AgentName; readonly token: string; readonly expiresAt: number }
   | { readonly kind: "token.revoked"; readonly agent: AgentName; readonly token?: string }

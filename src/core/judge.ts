@@ -1,5 +1,5 @@
 import type { CatalogueEntry, Catalogue } from "./catalogue.ts";
-import type { Decision, DenyReason } from "./decision.ts";
+import type { Decision, DenyReason, Question } from "./decision.ts";
 import type { CorrelationId, CredentialName, LeaseId } from "./brand.ts";
 import type { EventOf } from "./event.ts";
 import { actorOf } from "./event.ts";
@@ -57,23 +57,14 @@ export interface Judge {
 }
 
 export function createJudge(parts: JudgeParts): Judge {
-  async function decide(
-    principal: Principal,
-    ask: Ask,
-    agent: Agent | undefined,
-    entry: CatalogueEntry | undefined,
-    ttl: number,
-  ): Promise<Decision> {
-    if (!agent) return deny("unknown-agent");
-    if (agent.disabled) return deny("disabled");
-    if (agent.frozen) return deny("frozen");
-    if (!entry) return deny("unknown-credential");
-    return parts.authorizer.decide({
+  /** The question to policy. What a question cannot be asked about is refused before. */
+  function question(principal: Principal, ask: Ask, agent: Agent, entry: CatalogueEntry, ttl: number, exposed: boolean): Question {
+    return {
       principal,
       agent,
       action: ask.act === "list" ? "list" : ask.delivery,
       entry,
-      exposed: await parts.exposures.isExposed(entry.name),
+      exposed,
       purpose: ask.purpose,
       ...(ask.ticket === undefined ? {} : { ticket: ask.ticket }),
       ttl,
@@ -81,7 +72,7 @@ export function createJudge(parts: JudgeParts): Judge {
       session: parts.sessions.facts(principal),
       approvals: [],
       now: parts.now(),
-    });
+    };
   }
 
   return {
@@ -91,8 +82,14 @@ export function createJudge(parts: JudgeParts): Judge {
       const agent = await parts.agents.find(principal.agent);
       const entry = parts.catalogue.find(ask.credential);
       const ttl = ask.ttl ?? entry?.ttl.default ?? 0;
+      const exposed = entry ? await parts.exposures.isExposed(entry.name) : false;
+      // Named as it is when the question is put: a reload in between must not sign for what it did not decide.
       const bundle = parts.authorizer.bundle;
-      const decision = await decide(principal, ask, agent, entry, ttl);
+      const barred = bar(agent);
+      const decision =
+        !agent || barred || !entry
+          ? deny(barred ?? "unknown-credential")
+          : await parts.authorizer.decide(question(principal, ask, agent, entry, ttl, exposed));
       const event = decided(principal, ask, decision, ttl, bundle);
       if (agent && entry && decision.outcome === "allow") return { agent, entry, decision, ttl, bundle, event };
 
@@ -102,14 +99,23 @@ export function createJudge(parts: JudgeParts): Judge {
 
     async admit(principal) {
       const agent = await parts.agents.find(principal.agent);
-      if (!agent || agent.frozen || agent.disabled) throw new Failure("denied", { policies: [] });
-      return agent;
+      const why = bar(agent);
+      if (agent && !why) return agent;
+      await parts.audit.append({ kind: "agent.refused", actor: actorOf(principal), agent: principal.agent, why: why ?? "unknown-agent" });
+      throw new Failure("denied", { policies: [] });
     },
 
     async refuse(permission, reason) {
       await parts.audit.append({ ...permission.event, outcome: "deny", reason });
     },
   };
+}
+
+/** Why nothing at all is granted to this agent. */
+function bar(agent: Agent | undefined): "unknown-agent" | "disabled" | "frozen" | undefined {
+  if (!agent) return "unknown-agent";
+  if (agent.disabled) return "disabled";
+  return agent.frozen ? "frozen" : undefined;
 }
 
 function deny(reason: DenyReason): Decision {
