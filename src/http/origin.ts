@@ -1,0 +1,72 @@
+import { BlockList, isIP } from "node:net";
+import type { IncomingMessage } from "node:http";
+import { Refusal } from "./refusal.ts";
+
+export interface OriginParts {
+  readonly publicUrl: string;
+  /** The port that is listened on, once that is known. */
+  readonly port: () => number;
+  /** Further origins whose pages may call us, e.g. `https://inspector.example`. */
+  readonly allowedOrigins?: readonly string[];
+  /** Addresses and networks (CIDR) whose `X-Forwarded-For` counts. */
+  readonly trustedProxies?: readonly string[];
+}
+
+export interface OriginGuard {
+  /**
+   * Throws 403 for a `Host` that is not ours and for an `Origin` that is not allowed: a page that rebinds its
+   * name to our address is stopped by the first, any other page by the second. Clients that are no browsers
+   * send no `Origin`.
+   */
+  check(request: IncomingMessage): void;
+  /** Who is at the other end: the peer or, from a trusted proxy, the last address that no trusted proxy added. */
+  addressOf(request: IncomingMessage): string;
+}
+
+export function createOriginGuard(parts: OriginParts): OriginGuard {
+  const publicUrl = new URL(parts.publicUrl);
+  const origins = new Set([publicUrl.origin, ...(parts.allowedOrigins ?? [])]);
+  const proxies = networks(parts.trustedProxies ?? []);
+  const local = (host: string) => ["127.0.0.1", "localhost", "[::1]"].some((name) => host === `${name}:${parts.port()}`);
+
+  function isTrusted(address: string): boolean {
+    return proxies !== undefined && proxies.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+  }
+
+  return {
+    check({ headers }) {
+      const host = headers.host?.toLowerCase();
+      if (host === undefined || (host !== publicUrl.host && !local(host))) throw new Refusal(403, "forbidden_host", "Unknown host.");
+      const { origin } = headers;
+      if (origin === undefined || origins.has(origin)) return;
+      if (!origin.startsWith("http://") || !local(origin.slice("http://".length)))
+        throw new Refusal(403, "forbidden_origin", "Unknown origin.");
+    },
+
+    addressOf(request) {
+      const peer = plain(request.socket.remoteAddress ?? "");
+      if (!isTrusted(peer)) return peer;
+      const forwarded = request.headers["x-forwarded-for"];
+      const hops = (Array.isArray(forwarded) ? forwarded.join(",") : (forwarded ?? "")).split(",").map((hop) => plain(hop.trim()));
+      const client = hops.findLast((hop) => !isTrusted(hop));
+      return client !== undefined && isIP(client) !== 0 ? client : peer;
+    },
+  };
+}
+
+/** IPv4 addresses as such, also where a dual-stack socket shows them as IPv6. */
+function plain(address: string): string {
+  return address.startsWith("::ffff:") && isIP(address.slice(7)) === 4 ? address.slice(7) : address;
+}
+
+function networks(list: readonly string[]): BlockList | undefined {
+  if (list.length === 0) return undefined;
+  const block = new BlockList();
+  for (const network of list) {
+    const [address = "", bits] = network.split("/");
+    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
+    if (bits === undefined) block.addAddress(address, family);
+    else block.addSubnet(address, Number(bits), family);
+  }
+  return block;
+}

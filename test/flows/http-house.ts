@@ -1,0 +1,114 @@
+import { generateKeyPairSync } from "node:crypto";
+import { connect } from "node:net";
+import type { AgentName } from "../../src/core/brand.ts";
+import type { AuthRefused } from "../../src/http/refused-logins.ts";
+import { createHttpServer } from "../../src/http/server.ts";
+import type { HttpServerParts } from "../../src/http/server.ts";
+import { createAccessTokens } from "../../src/identity/access-token.ts";
+import { createMcpEndpoint } from "../../src/mcp/endpoint.ts";
+import { createLeaseholdServer } from "../../src/mcp/leasehold.ts";
+import { newCorrelation, plain, tinyHouse } from "../core/mcp/tiny-house.ts";
+import type { Rights } from "../core/mcp/tiny-house.ts";
+
+export const publicUrl = "https://broker.example";
+
+export interface HttpHouseOptions {
+  readonly rights?: Rights;
+  readonly callsPerMinute?: number;
+  readonly trustedProxies?: readonly string[];
+  readonly ready?: () => boolean;
+  readonly patience?: number;
+}
+
+/** Leasehold over real HTTP on a free port, with the real broker on small parts behind it. */
+export async function startHttpHouse(options: HttpHouseOptions = {}) {
+  const house = tinyHouse(options.rights ?? { bot: { "crm/api": ["use", "inject"] } });
+  const refused: AuthRefused[] = [];
+  const revoked = new Set<string>();
+  const tokens = createAccessTokens({
+    ...generateKeyPairSync("ec", { namedCurve: "P-256" }),
+    kid: "k",
+    issuer: publicUrl,
+    audience: `${publicUrl}/mcp`,
+    records: { isRevoked: (id) => revoked.has(id) },
+    agents: { find: (name) => house.agent(name) },
+    now: Date.now,
+  });
+  const logged: object[] = [];
+  const logger = { error: (facts: object) => void logged.push(facts) };
+  const definition = createLeaseholdServer({
+    broker: house.broker,
+    called: () => undefined,
+    refused: async () => undefined,
+    newCorrelation,
+    logger,
+    now: Date.now,
+    version: "1.2.3",
+  });
+  const parts: HttpServerParts = {
+    mcp: createMcpEndpoint({ definition }),
+    broker: house.broker,
+    tokens,
+    server: { listen: { host: "127.0.0.1", port: 0 }, publicUrl, trustedProxies: options.trustedProxies ?? [] },
+    limits: { callsPerMinute: options.callsPerMinute ?? 10_000, bodyBytes: 1 << 20 },
+    reveal: plain,
+    authRefused: (info) => void refused.push(info),
+    ready: options.ready ?? (() => true),
+    newCorrelation,
+    logger,
+    now: Date.now,
+    ...(options.patience === undefined ? {} : { patience: options.patience }),
+  };
+  const server = createHttpServer(parts);
+  const { url, port } = await server.listen();
+
+  const token = (agent = "bot") => tokens.mint({ agent: agent as AgentName });
+  const headers = (agent = "bot") => ({
+    authorization: `Bearer ${token(agent).token}`,
+    "content-type": "application/json",
+    accept: "application/json, text/event-stream",
+  });
+
+  return {
+    house,
+    parts,
+    definition,
+    server,
+    url,
+    port,
+    refused,
+    revoked,
+    logged,
+    token,
+    headers,
+
+    post: (body: unknown, more: Readonly<Record<string, string>> = {}, path = "/mcp") =>
+      fetch(url + path, {
+        method: "POST",
+        headers: { ...headers(), ...more },
+        body: typeof body === "string" ? body : JSON.stringify(body),
+      }),
+
+    /** Bytes in, bytes out: for what no well-behaved client sends. */
+    raw: (text: string | Buffer, { finish = true, wait = 4_000 } = {}): Promise<string> =>
+      new Promise((resolve) => {
+        const socket = connect(port, "127.0.0.1");
+        let answer = "";
+        const timer = setTimeout(() => socket.destroy(), wait);
+        socket.on("data", (chunk: Buffer) => (answer += chunk.toString("latin1")));
+        socket.on("error", () => undefined);
+        socket.on("close", () => {
+          clearTimeout(timer);
+          resolve(answer);
+        });
+        socket.write(text);
+        if (finish) socket.end();
+      }),
+  };
+}
+
+export type HttpHouse = Awaited<ReturnType<typeof startHttpHouse>>;
+
+export function toolCall(name: string, input: object = {}) {
+  return { jsonrpc: "2.0", id: 1, method: "tools/call", params: { name, arguments: input } };
+}
