@@ -1,3 +1,14 @@
+import type { Logger } from "pino";
+import type { Forwarder, Positions } from "./audit/forward.ts";
+import { forwarderDefaults, startForwarder } from "./audit/forward.ts";
+import type { LogStore } from "./audit/log-store.ts";
+import type { EventBody } from "./core/event.ts";
+import type { AuditSink } from "./core/ports.ts";
+import type { Bundle } from "./policy/bundle.ts";
+import type { PolicyAuthorizer } from "./policy/cedar.ts";
+import { sayProblem } from "./policy/problem.ts";
+import type { PolicyWatch } from "./policy/watch.ts";
+
 /** What a running broker does besides answering: each duty starts, and can be stopped in good order. */
 export interface Duty {
   start(): Promise<void> | void;
@@ -48,5 +59,70 @@ export function inOrder(duties: readonly Duty[]): Duty {
       }
     },
     stop,
+  };
+}
+
+interface ClosableSink extends AuditSink {
+  close(): Promise<void>;
+}
+
+interface Forwarding {
+  readonly sinks: Readonly<Record<string, ClosableSink>>;
+  readonly log: LogStore;
+  readonly positions: Positions;
+  readonly logger: Logger;
+}
+
+/** Copies the audit log to the configured sinks. */
+export function forwarding({ sinks, log, positions, logger }: Forwarding): Duty {
+  let forwarder: Forwarder | undefined;
+  return {
+    start() {
+      forwarder = startForwarder({
+        store: log,
+        sinks,
+        positions,
+        limits: forwarderDefaults,
+        alarm: ({ sink, failures, cause }) =>
+          logger.warn({ sink, failures, err: cause }, "an audit sink does not take entries; they wait in the log"),
+      });
+    },
+    async stop() {
+      await forwarder?.stop();
+      for (const sink of Object.values(sinks)) await sink.close();
+    },
+  };
+}
+
+interface Following {
+  readonly directory: string;
+  readonly policies: () => Promise<PolicyAuthorizer>;
+  readonly record: (event: EventBody) => void;
+  readonly logger: Logger;
+}
+
+/** Puts changed policies in force. A broken change is refused, and what was in force stays. */
+export function following({ directory, policies, record, logger }: Following): Duty {
+  let watch: PolicyWatch | undefined;
+  const loaded = (bundle: Bundle): void => record({ kind: "policy.loaded", bundle: bundle.hash, policies: bundle.policies.length });
+  return {
+    async start() {
+      const authorizer = await policies();
+      const { watchPolicies } = await import("./policy/watch.ts");
+      loaded(authorizer.policies);
+      watch = watchPolicies({
+        directory,
+        authorizer,
+        onLoaded: (bundle) => {
+          logger.info({ bundle: bundle.hash, policies: bundle.policies.length }, "policies are in force");
+          loaded(bundle);
+        },
+        onRejected: (problems) => {
+          logger.error({ problems }, "changed policies were refused; those from before stay in force");
+          record({ kind: "policy.rejected", problem: problems.map(sayProblem).join("; ").slice(0, 1000) });
+        },
+      });
+    },
+    stop: () => watch?.close(),
   };
 }

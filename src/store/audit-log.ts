@@ -13,7 +13,7 @@ export function createAuditLog(journal: Journal): AuditLog {
   };
 }
 
-/** The log for those who read it: opaque head, entries as stored, signed checkpoints, positions of sinks. */
+/** The log for those who read it: opaque head, entries as stored, signed checkpoints. */
 export function createLogRows(database: Database, journal: Journal) {
   const { read } = database;
   return {
@@ -33,10 +33,17 @@ export function createLogRows(database: Database, journal: Journal) {
     async checkpoints() {
       return read.selectFrom("audit_checkpoints").selectAll().orderBy("size").execute();
     },
-    async loadPosition(sink: string) {
-      return (await read.selectFrom("sink_positions").select("position").where("sink", "=", sink).executeTakeFirst())?.position ?? 0;
+  };
+}
+
+/** How far each audit sink got. */
+export function createPositions(database: Database, journal: Journal) {
+  return {
+    async load(sink: string) {
+      const row = await database.read.selectFrom("sink_positions").select("position").where("sink", "=", sink).executeTakeFirst();
+      return row?.position ?? 0;
     },
-    async savePosition(sink: string, position: number) {
+    async save(sink: string, position: number) {
       await journal.write(async (tx) => {
         const row = tx.insertInto("sink_positions").values({ sink, position });
         await row.onConflict((conflict) => conflict.column("sink").doUpdateSet({ position })).execute();

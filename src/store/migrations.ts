@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import type { Kysely } from "kysely";
 import { sql } from "kysely";
-import { SetupError } from "../config/setup-error.ts";
+import { SetupError } from "../core/setup-error.ts";
 import type { Tables } from "./schema.ts";
 
 interface Migration {

@@ -4,7 +4,7 @@ import type { SQLInputValue, StatementSync } from "node:sqlite";
 import { DatabaseSync } from "node:sqlite";
 import type { SqliteDatabase } from "kysely";
 import { Kysely, SqliteDialect } from "kysely";
-import { SetupError } from "../config/setup-error.ts";
+import { SetupError } from "../core/setup-error.ts";
 import { migrate } from "./migrations.ts";
 import type { Tables } from "./schema.ts";
 

@@ -77,7 +77,7 @@ describe("a log as it was written", () => {
   });
 });
 
-describe("AU-01: what is done to a log is detected, and the first bad entry named", () => {
+describe("P-6 AU-01: what is done to a log is detected, and the first bad entry named", () => {
   for (let k = 0; k < size; k++) {
     test(`entry ${k} edited`, async () => {
       const edited = Buffer.from(Buffer.from(at(lines, k)).toString().replace("reporter-", "attacker-"));

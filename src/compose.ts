@@ -1,0 +1,366 @@
+import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Logger } from "pino";
+import { canonical } from "./audit/canonical.ts";
+import { createCheckpointer } from "./audit/checkpointer.ts";
+import { createLogStore, logFormat } from "./audit/format.ts";
+import type { LogStore } from "./audit/log-store.ts";
+import type { Config } from "./config/config.ts";
+import { SetupError } from "./core/setup-error.ts";
+import type { ConfigTables } from "./config/schema.ts";
+import type { AgentName, CorrelationId } from "./core/brand.ts";
+import { createBroker } from "./core/broker.ts";
+import type { EventBody } from "./core/event.ts";
+import { actorOf } from "./core/event.ts";
+import { createJudge } from "./core/judge.ts";
+import type { Catalogue } from "./core/catalogue.ts";
+import type { Principal } from "./core/principal.ts";
+import type { CredentialEngine, Redactor, Vault } from "./core/ports.ts";
+import { createRetirement, retirementDefaults } from "./core/retire.ts";
+import type { Secret } from "./core/secret.ts";
+import { createKeeper } from "./crypto/keeper.ts";
+import { refreshEvery } from "./crypto/keyring.ts";
+import type { KeyRows } from "./crypto/keys.ts";
+import { keyRecords, loadOrCreateKey } from "./crypto/keys.ts";
+import { rotateSeal } from "./crypto/rotate.ts";
+import type { SealConfig } from "./crypto/seal.ts";
+import { createKekSource, openSeal } from "./crypto/seal.ts";
+import { createHttpPerformer } from "./delivery/http.ts";
+import { createHandles } from "./delivery/inject.ts";
+import { knownValues } from "./delivery/known-values.ts";
+import { revealMaterial } from "./delivery/reveal.ts";
+import { createSqlPerformer } from "./delivery/sql.ts";
+import { every, following, forwarding, inOrder } from "./duties.ts";
+import { postgresEngine } from "./engines/postgres.ts";
+import { staticEngine, staticHttpTarget } from "./engines/static.ts";
+import { createAccessTokens } from "./identity/access-token.ts";
+import { createAgents } from "./identity/agents.ts";
+import { localPeer } from "./identity/local-peer.ts";
+import { instanceName, newLeaseId } from "./lease/identifier.ts";
+import { createOperator } from "./lease/operator.ts";
+import { createReaper } from "./lease/reaper.ts";
+import { createSessions } from "./lease/session.ts";
+import type { ServerDefinition } from "./mcp/definition.ts";
+import { onceStarted } from "./mcp/definition.ts";
+import { deferAuthorizer } from "./policy/deferred.ts";
+import { createKnownRedactor } from "./redact/known.ts";
+import { createScrubber } from "./redact/stream.ts";
+import type { FileSink } from "./sinks/file.ts";
+import { createFileSink, fileSinkConfig } from "./sinks/file.ts";
+import { createAgentRecords } from "./store/agent-records.ts";
+import { createAuditLog, createLogRows, createPositions } from "./store/audit-log.ts";
+import { createJournal } from "./store/journal.ts";
+import { createDataKeyStore, createKeyRows, createMaterialRecords } from "./store/keys.ts";
+import { createExposures, createHandleRows } from "./store/lease-rows.ts";
+import { createLeaseBook } from "./store/leases.ts";
+import { createSecretRows } from "./store/secrets.ts";
+import { openSqlite } from "./store/sqlite.ts";
+import { createTokenRecords } from "./store/tokens.ts";
+import { version } from "./version.ts";
+import { createEmbeddedVault, embeddedVaultConfig, secretRecords } from "./vaults/embedded.ts";
+
+/** Everything that can be named in a configuration. A new engine, vault or sink is a file of its own and a row here. */
+export const configTables: ConfigTables = {
+  engines: [postgresEngine, staticEngine],
+  vaults: [{ type: "embedded", schema: embeddedVaultConfig }],
+  sinks: [{ type: "file", schema: fileSinkConfig, paths: ["path"] }],
+};
+
+export interface ComposeOptions {
+  readonly config: Config;
+  readonly logger: Logger;
+  /** Asks a person, where the seal wants a passphrase and the configuration names no source. */
+  readonly askPassphrase?: () => Promise<Secret>;
+}
+
+export type House = Awaited<ReturnType<typeof assemble>>;
+
+type Closer = (close: () => Promise<void> | void) => void;
+
+/** Puts the broker together. Whatever is wrong with its surroundings is a `SetupError`, and nothing is left open. */
+export async function compose(options: ComposeOptions): Promise<House> {
+  const opened: (() => Promise<void> | void)[] = [];
+  const close = async (): Promise<void> => {
+    for (const one of opened.splice(0).toReversed()) await one();
+  };
+  try {
+    return await assemble(options, (one) => opened.push(one), close);
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+}
+
+async function assemble(options: ComposeOptions, onClose: Closer, close: () => Promise<void>) {
+  const { config, logger } = options;
+  const now = Date.now;
+  const instance = instanceName(randomUUID());
+  const report = (err: unknown): void => logger.error({ err }, "a background duty met a problem");
+  const record = (event: EventBody): void => void audit.append({ actor: { type: "broker" }, ...event }).catch(report);
+
+  // Where everything rests, and the one way to write to it: a change and its audit events, in one durable commit.
+  const database = await openSqlite(config.store.path, now);
+  onClose(() => database.close());
+  const journal = createJournal(database, logFormat, now);
+  onClose(() => journal.drain());
+  const audit = createAuditLog(journal);
+  const log = createLogStore(createLogRows(database, journal));
+  const leases = createLeaseBook(database, journal);
+
+  // What opens the sealed values, and the broker's own keys.
+  const dataKeys = createDataKeyStore(database, journal);
+  const keyRows = createKeyRows(database, journal);
+  const sealing = { config: sealConfig(config, options.askPassphrase), env: process.env, store: dataKeys, now };
+  const seal = await openSeal(sealing);
+  onClose(() => seal.close());
+  await refuseLostKeys(log, keyRows);
+  const digestKey = await loadOrCreateKey({ rows: keyRows, seal, name: "digests", kind: "hmac" });
+  const checkpointKey = await loadOrCreateKey({ rows: keyRows, seal, name: "checkpoints", kind: "ed25519" });
+  const tokenKey = await loadOrCreateKey({ rows: keyRows, seal, name: "access-tokens", kind: "es256" });
+  const keeper = createKeeper({ seal, digestKey: digestKey.secret, canonical });
+  const checkpointer = createCheckpointer({ store: log, key: checkpointKey.privateKey, origin: originOf(config) });
+
+  // Vaults, engines and performers, by the names that the configuration uses.
+  const secretRows = Object.keys(config.vaults).map((name) => ({ name, rows: createSecretRows(database, journal, name) }));
+  const vaults = Object.fromEntries(secretRows.map(({ name, rows }) => [name, createEmbeddedVault({ rows, seal, now })]));
+  const vault = (name: string): Vault => vaults[name] ?? missing(name);
+  const postgres = postgresEngine.create({ vault });
+  onClose(() => postgres.close());
+  const engines: Readonly<Record<string, CredentialEngine>> = { postgres, static: staticEngine.create({ vault }) };
+  const performers = [createSqlPerformer(), createHttpPerformer({ target: staticHttpTarget, scrubber: createScrubber })];
+  for (const performer of performers) onClose(() => performer.close?.());
+
+  // Who may do what.
+  const configured = new Map(config.agents.map((agent) => [agent.name, agent]));
+  const agents = createAgents({ configured, records: createAgentRecords(database, journal, now) });
+  const authorizer = deferAuthorizer(async () => {
+    const { loadPolicies } = await import("./policy/load.ts");
+    return loadPolicies(config.policy.directory, ({ policies, credential, ...error }) => {
+      logger.error({ policies, credential, ...error }, "a policy could not be evaluated, so the request was denied");
+      record({ kind: "policy.error", policies, credential });
+    });
+  });
+  const entries = new Map(config.credentials.map((entry) => [entry.name, entry]));
+  const catalogue: Catalogue = { find: (name) => entries.get(name), list: () => config.credentials };
+  const sessions = createSessions({ now });
+  const exposures = createExposures(database, journal, now);
+  const judge = createJudge({ agents, catalogue, authorizer, exposures, sessions, audit, now });
+
+  // What happens to leases, from grant to gone.
+  const known = createKnownRedactor({ values: knownValues });
+  const redactor: Redactor = {
+    ...known,
+    remember(lease, material) {
+      known.remember(lease, material);
+      const fields = known.tooShort(lease);
+      if (fields.length > 0) logger.warn({ lease, fields }, "a value is too short to be found in results; make it longer");
+    },
+  };
+  const retirement = createRetirement({
+    leases,
+    engines,
+    performers,
+    redactor,
+    now,
+    limits: retirementDefaults,
+    alarm: ({ lease, attempts, stuck, cause }) => {
+      const facts = { lease: lease.id, credential: lease.credential, attempts, err: cause };
+      if (stuck) logger.error(facts, "STUCK: a credential is NOT revoked at its target; it goes on being retried");
+      else logger.warn(facts, "a credential is not revoked yet; it is tried again");
+    },
+  });
+  const broker = createBroker({
+    judge,
+    retirement,
+    catalogue,
+    authorizer,
+    audit,
+    leases,
+    engines,
+    performers,
+    keeper,
+    handles: createHandles({ rows: createHandleRows(database, journal), audit, now, lifetime: 120_000 }),
+    exposures,
+    sessions,
+    redactor,
+    reveal: revealMaterial,
+    newLeaseId: () => newLeaseId(now(), randomBytes(10)),
+    now,
+    instance,
+    leasesPerAgent: config.limits.leasesPerAgent,
+    mintDeadline: retirementDefaults.mintDeadline,
+  });
+  const operator = createOperator({ leases, retirement, catalogue, engines, audit, agents });
+  const reaper = createReaper({ leases, retirement, now, instance, report });
+
+  // The faces.
+  const tokens = createAccessTokens({
+    ...tokenKey,
+    kid: createHash("sha256")
+      .update(tokenKey.publicKey.export({ type: "spki", format: "der" }))
+      .digest("base64url"),
+    issuer: config.server.publicUrl,
+    audience: `${config.server.publicUrl}/mcp`,
+    records: createTokenRecords(database, journal, now),
+    agents,
+    now,
+  });
+  const newCorrelation = (): CorrelationId => randomUUID() as CorrelationId;
+  /** What agents see, over whichever transport. Imported by those who serve it: other commands start faster without. */
+  const face = async (): Promise<ServerDefinition<Principal>> => {
+    const { createLeaseholdServer } = await import("./mcp/leasehold.ts");
+    const called = (principal: Principal, tool: string): void => sessions.called(principal, tool);
+    const refused = async (principal: Principal, tool: string, correlation: CorrelationId): Promise<void> =>
+      void (await audit.append({ kind: "tool.refused", actor: actorOf(principal), correlation, tool }));
+    return createLeaseholdServer({ broker, called, refused, newCorrelation, logger, now, version });
+  };
+
+  const duties = inOrder([
+    {
+      start: () => record({ kind: "broker.started", instance, version }),
+      stop: () => record({ kind: "broker.stopped", instance, version }),
+    },
+    every(refreshEvery, () => seal.refresh(), report),
+    forwarding({ sinks: sinksOf(config), log, positions: createPositions(database, journal), logger }),
+    every(config.audit.checkpointEvery * 1000, () => checkpointer.sign(), report),
+    following({ directory: config.policy.directory, policies: authorizer.ready, record, logger }),
+    { start: () => reaper.recover().then(() => reaper.start()), stop: () => reaper.stop() },
+  ]);
+
+  return {
+    config,
+    broker,
+    agents,
+    tokens,
+    operator,
+    reaper,
+    vaults,
+    audit,
+    log,
+    checkpointer,
+    redactor,
+    /** The policies in force, loaded on first use. Throws `SetupError` when they are broken. */
+    policies: authorizer.ready,
+    /** The one place where a lent value becomes plain text. */
+    reveal: revealMaterial,
+    exposures,
+    engines,
+    catalogue,
+    leases,
+    instance,
+    duties,
+    close,
+
+    /** A new master key and data key, with every record moved to them. Running brokers go on meanwhile. */
+    rotateSeal: () =>
+      rotateSeal({
+        seal,
+        source: createKekSource(sealing.config, process.env),
+        store: dataKeys,
+        records: [...secretRows.map(({ rows }) => secretRecords(rows)), keyRecords(keyRows), createMaterialRecords(database, journal)],
+        now,
+      }),
+
+    /** Answers over HTTP until the signal, then lets calls that are running finish. */
+    async serve(signal: AbortSignal, listening: (url: string) => void): Promise<void> {
+      const { createHttpServer } = await import("./http/server.ts");
+      const { createMcpEndpoint } = await import("./mcp/endpoint.ts");
+      // Before anyone is let in: broken policies are no reason to serve with less of them.
+      await authorizer.ready();
+      let ready = false;
+      const server = createHttpServer({
+        mcp: createMcpEndpoint({ definition: await face(), onerror: report }),
+        broker,
+        tokens,
+        server: config.server,
+        limits: config.limits,
+        reveal: revealMaterial,
+        authRefused: (refused) => record({ kind: "auth.refused", ...refused }),
+        ready: () => ready,
+        newCorrelation,
+        logger,
+        now,
+      });
+      const { url } = await server.listen();
+      try {
+        await duties.start();
+        ready = true;
+        listening(url);
+        await aborted(signal);
+      } finally {
+        ready = false;
+        await server.close();
+        await duties.stop();
+      }
+    },
+
+    /** Speaks MCP on stdin and stdout until the input ends. */
+    async speakStdio(agent: AgentName, signal: AbortSignal): Promise<void> {
+      const { serveMcpOverStdio } = await import("./mcp/stdio.ts");
+      const caller = localPeer({ agent, transport: "stdio", now });
+      // Clients wait for the first answer, and it needs no policies. Everything after it waits for them.
+      let starting: Promise<void> | undefined;
+      const started = (): Promise<void> => (starting ??= Promise.resolve(duties.start()));
+      const session = serveMcpOverStdio({ definition: onceStarted(await face(), started), caller, onerror: report });
+      try {
+        await Promise.race([
+          aborted(signal),
+          ended(process.stdin),
+          pause(50)
+            .then(started)
+            .then(() => forever),
+        ]);
+        await session.close();
+      } finally {
+        await duties.stop();
+      }
+    },
+  };
+}
+
+function missing(vault: string): never {
+  throw new Error(`no vault named ${vault}`);
+}
+
+/** Made anew, a key that was deleted would orphan every checkpoint that it signed: that is for a person to decide. */
+async function refuseLostKeys(log: LogStore, keys: KeyRows): Promise<void> {
+  if ((await log.head()).size === 0 || (await keys.get("checkpoints"))) return;
+  throw new SetupError({
+    what: "The store has an audit log, but the key that signs it is gone",
+    fix: "Restore the database from your backup.",
+  });
+}
+
+/** A configuration without a source for the passphrase has a person asked. */
+function sealConfig({ seal }: Config, ask: (() => Promise<Secret>) | undefined): SealConfig {
+  if (seal.type === "file") return seal;
+  if (seal.from) return { type: "passphrase", from: seal.from };
+  if (ask) return { type: "passphrase", from: { prompt: ask } };
+  throw new SetupError({
+    what: "The seal wants a passphrase, and there is nobody to ask",
+    fix: "Name its source in the configuration: `seal: { type: passphrase, from: { env: LEASEHOLD_PASSPHRASE } }`.",
+  });
+}
+
+function sinksOf({ audit }: Config): Readonly<Record<string, FileSink>> {
+  const files = audit.sinks.map((sink) => fileSinkConfig.parse(sink));
+  return Object.fromEntries(files.map((file) => [`file:${file.path}`, createFileSink(file)]));
+}
+
+/** Names the log in its checkpoints: the same for all brokers of one public URL. */
+function originOf({ server }: Config): string {
+  return `leasehold/${new URL(server.publicUrl).host}`;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+const forever = new Promise<never>(() => undefined);
+
+function ended(stream: NodeJS.ReadStream): Promise<void> {
+  return new Promise((resolve) => stream.once("end", resolve).once("close", resolve));
+}
