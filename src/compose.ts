@@ -42,6 +42,7 @@ import { createReaper } from "./lease/reaper.ts";
 import { createSessions } from "./lease/session.ts";
 import type { ServerDefinition } from "./mcp/definition.ts";
 import { onceStarted } from "./mcp/definition.ts";
+import type { PolicyAuthorizer } from "./policy/cedar.ts";
 import { deferAuthorizer } from "./policy/deferred.ts";
 import { createKnownRedactor } from "./redact/known.ts";
 import { createScrubber } from "./redact/stream.ts";
@@ -140,6 +141,7 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
       record({ kind: "policy.error", policies, credential });
     });
   });
+  const policies = (): Promise<PolicyAuthorizer> => authorizer.ready();
   const entries = new Map(config.credentials.map((entry) => [entry.name, entry]));
   const catalogue: Catalogue = { find: (name) => entries.get(name), list: () => config.credentials };
   const sessions = createSessions({ now });
@@ -223,7 +225,7 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     every(refreshEvery, () => seal.refresh(), report),
     forwarding({ sinks: sinksOf(config), log, positions: createPositions(database, journal), logger }),
     every(config.audit.checkpointEvery * 1000, () => checkpointer.sign(), report),
-    following({ directory: config.policy.directory, policies: authorizer.ready, record, logger }),
+    following({ directory: config.policy.directory, policies, record, logger }),
     { start: () => reaper.recover().then(() => reaper.start()), stop: () => reaper.stop() },
   ]);
 
@@ -240,7 +242,7 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     checkpointer,
     redactor,
     /** The policies in force, loaded on first use. Throws `SetupError` when they are broken. */
-    policies: authorizer.ready,
+    policies,
     /** The one place where a lent value becomes plain text. */
     reveal: revealMaterial,
     exposures,

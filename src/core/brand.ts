@@ -1,7 +1,7 @@
 declare const brand: unique symbol;
 
 /** A string that was checked once and keeps its meaning in the type from then on. */
-export type Brand<T, Name extends string> = T & { readonly [brand]: Name };
+type Brand<T, Name extends string> = T & { readonly [brand]: Name };
 
 /** 26 lower-case Crockford base32 characters, sortable by time. An address, never authority by itself. */
 export type LeaseId = Brand<string, "LeaseId">;

@@ -92,7 +92,7 @@ export function createIssuer(parts: BrokerParts): Issuer {
     correlation: CorrelationId,
   ): Promise<Lease<"active">> {
     const engine = parts.engines[lease.engine];
-    const kept = engine?.read ? null : parts.keeper.seal(lease.id, material);
+    const kept = engine?.read ? {} : { material: parts.keeper.seal(lease.id, material) };
     const issued: AuditEvent = {
       kind: "lease.issued",
       actor: actorOf(principal),
@@ -105,7 +105,7 @@ export function createIssuer(parts: BrokerParts): Issuer {
       ...(engine?.nameOf ? { target: engine.nameOf(lease.handle) } : {}),
       values: digestsOf(parts, material),
     };
-    const active = await leases.move(lease, "active", { material: kept, dueAt: lease.expiresAt }, issued).catch(async (cause: unknown) => {
+    const active = await leases.move(lease, "active", { ...kept, dueAt: lease.expiresAt }, issued).catch(async (cause: unknown) => {
       await abandon(principal, lease, asFailure(cause), correlation).catch(() => undefined);
       throw cause;
     });

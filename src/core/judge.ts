@@ -10,7 +10,7 @@ import type { Delivery, OperationFacts } from "./request.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** One question to policy, whoever raised it: a grant, an operation with a lease, a renewal, a look at the catalogue. */
-export interface Ask {
+interface Ask {
   readonly act: "list" | "grant" | "operate" | "renew";
   readonly credential: CredentialName;
   readonly delivery: Delivery;
@@ -24,7 +24,7 @@ export interface Ask {
   readonly correlation: CorrelationId;
 }
 
-export type Allowed = Extract<Decision, { outcome: "allow" }>;
+type Allowed = Extract<Decision, { outcome: "allow" }>;
 
 /** Policy said yes; the event that says so is not written yet, so that it can be one write with what follows. */
 export interface Permission {

@@ -63,6 +63,6 @@ export interface LeasePatch {
   readonly endReason?: EndReason;
   readonly attempts?: number;
   readonly dueAt?: number;
-  /** Sealed material, kept while the lease is active. `null` erases it. */
-  readonly material?: Uint8Array | null;
+  /** Sealed material, for a move to active; kept as long as it stays so. */
+  readonly material?: Uint8Array;
 }

@@ -133,7 +133,7 @@ export interface LeaseBook {
   due(now: number, limit: number): Promise<readonly Lease[]>;
 }
 
-export interface Quota {
+interface Quota {
   readonly perAgent: number;
   readonly perCredential: number;
 }

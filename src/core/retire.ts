@@ -80,7 +80,7 @@ export function createRetirement(parts: RetirementParts): Retirement {
       }
       parts.redactor.forget(lease.id);
       const event: AuditEvent = { kind: "lease.revoked", actor, ...trace(correlation), ...about(lease), attempts: lease.attempts + 1 };
-      return leases.move(lease, "revoked", { material: null }, event);
+      return leases.move(lease, "revoked", {}, event);
     },
 
     async retire(lease, reason, actor, correlation) {

@@ -7,7 +7,7 @@ import type { AuditLog, Handles } from "../core/ports.ts";
 import type { Principal } from "../core/principal.ts";
 
 /** Handles at rest: only the digest of each, so that a stolen database redeems nothing. */
-export interface HandleRows {
+interface HandleRows {
   add(digest: Uint8Array, lease: LeaseId, expiresAt: number): Promise<void>;
   find(digest: Uint8Array): Promise<{ readonly lease: LeaseId; readonly agent: string; readonly expiresAt: number } | undefined>;
   /** True for exactly one caller, however many come at once. */

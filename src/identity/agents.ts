@@ -4,7 +4,7 @@ import type { AgentDirectory } from "../core/ports.ts";
 import type { Agent } from "../core/principal.ts";
 
 /** What the store holds of an agent beside the configuration file. Times are milliseconds since the epoch. */
-export interface AgentRecord {
+interface AgentRecord {
   readonly name: AgentName;
   /** Present for agents that were added at the command line. */
   readonly added?: { readonly roles: readonly string[]; readonly owner?: string };
@@ -13,7 +13,7 @@ export interface AgentRecord {
   readonly tokensValidFrom: number;
 }
 
-export type AgentChange =
+type AgentChange =
   | { readonly kind: "agent.added"; readonly roles: readonly string[]; readonly owner?: string }
   | { readonly kind: "agent.frozen" | "agent.unfrozen" | "agent.disabled" | "agent.enabled" }
   | { readonly kind: "token.revoked" };

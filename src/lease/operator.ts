@@ -8,7 +8,7 @@ import { everyLive } from "./reaper.ts";
 import type { SweepReport } from "./sweep.ts";
 import { sweepCredential } from "./sweep.ts";
 
-export interface FreezeReport {
+interface FreezeReport {
   readonly agent: AgentName;
   /** Leases that are gone at their target. */
   readonly revoked: number;

@@ -11,7 +11,7 @@ export type Transaction = Kysely<Tables>;
  * A change, and the events that tell of it. It may run more than once: when a group fails, each of
  * its members is tried again alone, so that one bad member cannot fail the others.
  */
-export type Work<T> = (tx: Transaction) => Promise<{ readonly result: T; readonly events: readonly AuditEvent[] }>;
+type Work<T> = (tx: Transaction) => Promise<{ readonly result: T; readonly events: readonly AuditEvent[] }>;
 
 /**
  * What the audit log makes of events: pure, so that the store can run it inside its transaction and

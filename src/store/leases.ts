@@ -3,7 +3,7 @@ import type { AgentName, CredentialName, LeaseId } from "../core/brand.ts";
 import type { AuditEvent } from "../core/event.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { EndReason, Lease, LeasePatch, LeaseState, Next } from "../core/lease.ts";
-import { liveStates } from "../core/lease.ts";
+import { isIn, liveStates, transitions } from "../core/lease.ts";
 import type { LeaseBook } from "../core/ports.ts";
 import type { Delivery } from "../core/request.ts";
 import type { Journal, Transaction } from "./journal.ts";
@@ -72,24 +72,29 @@ export function createLeaseBook(database: Database, journal: Journal): LeaseBook
     },
 
     async move<From extends LeaseState, To extends Next<From>>(lease: Lease<From>, to: To, patch: LeasePatch, event: AuditEvent) {
+      if (!isLegal(lease.state, to)) throw new Error(`a lease does not go from ${lease.state} to ${to}`);
       const { material, ...rest } = patch;
       const next: Lease<To> = { ...lease, ...rest, state: to, version: lease.version + 1 };
       const set = {
         ...(rest.expiresAt === undefined ? {} : { expires_at: rest.expiresAt }),
         ...(rest.endReason === undefined ? {} : { end_reason: rest.endReason }),
         ...(rest.attempts === undefined ? {} : { attempts: rest.attempts }),
-        ...(material === undefined ? {} : { material }),
+        // Only an active lease is of any use, so nothing else keeps its credential.
+        material: to === "active" ? (material ?? null) : null,
         due_at: live.has(to) ? next.dueAt : null,
       };
       return (await change(lease, set, next, event)) ? next : undefined;
     },
 
     async extend(lease, expiresAt, event) {
+      // The type says so too; a lease that ended must not live again, whoever casts.
+      if (!isIn(lease, "active")) return undefined;
       const next: Lease<"active"> = { ...lease, expiresAt, dueAt: expiresAt, version: lease.version + 1 };
       return (await change(lease, { expires_at: expiresAt, due_at: expiresAt }, next, event)) ? next : undefined;
     },
 
     async postpone(lease, dueAt, attempts) {
+      if (!live.has(lease.state)) return undefined;
       const next: Lease = { ...lease, dueAt, attempts, version: lease.version + 1 };
       return (await change(lease, { due_at: dueAt, attempts }, next, undefined)) ? next : undefined;
     },
@@ -124,6 +129,11 @@ export function createLeaseBook(database: Database, journal: Journal): LeaseBook
       return (await query.execute()).map(fromRow);
     },
   };
+}
+
+function isLegal(from: LeaseState, to: LeaseState): boolean {
+  const next: readonly LeaseState[] = transitions[from];
+  return next.includes(to);
 }
 
 function subjects(lease: Lease): [agent: string, credential: string] {

@@ -3,7 +3,7 @@
  * of the store or a statement sent to the target. Without CRASH_AT it lives, and says how many steps it took.
  */
 import { DatabaseSync, StatementSync } from "node:sqlite";
-import pg from "pg";
+import { Client } from "pg";
 import { agent, correlation, openHouse, readonly, request } from "./house.ts";
 
 const input = JSON.parse(process.env["CRASH_INPUT"] ?? "{}") as {
@@ -37,13 +37,13 @@ StatementSync.prototype.run = function (this: StatementSync, ...values: Paramete
   return result;
 } as StatementSync["run"];
 
-const query = pg.Client.prototype.query as unknown as (this: pg.Client, ...words: unknown[]) => unknown;
-pg.Client.prototype.query = function (this: pg.Client, ...words: unknown[]): unknown {
+const query = Client.prototype.query as unknown as (this: Client, ...words: unknown[]) => unknown;
+Client.prototype.query = function (this: Client, ...words: unknown[]): unknown {
   step();
   const result = query.apply(this, words);
   if (result instanceof Promise) return result.then((value: unknown) => (step(), value));
   return result;
-} as unknown as typeof pg.Client.prototype.query;
+} as unknown as typeof Client.prototype.query;
 
 const { house } = await openHouse({ database: input.database, folder: input.folder });
 const reporter = agent("reporter");

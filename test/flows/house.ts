@@ -84,6 +84,7 @@ credentials:
   tickets/api:
     engine: static
     labels: { env: test }
+    maxLeases: 10000
     secret: { vault: local, secret: tickets/token }
     http:
       baseUrl: ${apiUrl ?? "https://tickets.example.com"}
