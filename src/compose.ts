@@ -1,5 +1,4 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
-import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "pino";
 import { canonical } from "./audit/canonical.ts";
 import { createCheckpointer } from "./audit/checkpointer.ts";
@@ -14,7 +13,6 @@ import type { EventBody } from "./core/event.ts";
 import { actorOf } from "./core/event.ts";
 import { createJudge } from "./core/judge.ts";
 import type { Catalogue } from "./core/catalogue.ts";
-import type { Principal } from "./core/principal.ts";
 import type { CredentialEngine, Redactor, Vault } from "./core/ports.ts";
 import { createRetirement, retirementDefaults } from "./core/retire.ts";
 import type { Secret } from "./core/secret.ts";
@@ -30,24 +28,23 @@ import { createHandles } from "./delivery/inject.ts";
 import { knownValues } from "./delivery/known-values.ts";
 import { revealMaterial } from "./delivery/reveal.ts";
 import { createSqlPerformer } from "./delivery/sql.ts";
-import { every, following, forwarding, inOrder } from "./duties.ts";
+import { every, following, forwarding, inOrder, lookForOrphans } from "./duties.ts";
 import { postgresEngine } from "./engines/postgres.ts";
 import { staticEngine, staticHttpTarget } from "./engines/static.ts";
 import { createAccessTokens } from "./identity/access-token.ts";
 import { createAgents } from "./identity/agents.ts";
-import { localPeer } from "./identity/local-peer.ts";
 import { instanceName, newLeaseId } from "./lease/identifier.ts";
 import { createOperator } from "./lease/operator.ts";
 import { createReaper } from "./lease/reaper.ts";
 import { createSessions } from "./lease/session.ts";
-import type { ServerDefinition } from "./mcp/definition.ts";
-import { onceStarted } from "./mcp/definition.ts";
 import type { PolicyAuthorizer } from "./policy/cedar.ts";
 import { deferAuthorizer } from "./policy/deferred.ts";
 import { createKnownRedactor } from "./redact/known.ts";
 import { createScrubber } from "./redact/stream.ts";
 import type { FileSink } from "./sinks/file.ts";
 import { createFileSink, fileSinkConfig } from "./sinks/file.ts";
+import type { Face } from "./serving.ts";
+import { serveOverHttp, speakOverStdio } from "./serving.ts";
 import { createAgentRecords } from "./store/agent-records.ts";
 import { createAuditLog, createLogRows, createPositions } from "./store/audit-log.ts";
 import { createJournal } from "./store/journal.ts";
@@ -171,6 +168,7 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
       else logger.warn(facts, "a credential is not revoked yet; it is tried again");
     },
   });
+  const handleRows = createHandleRows(database, journal);
   const broker = createBroker({
     judge,
     retirement,
@@ -181,7 +179,7 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     engines,
     performers,
     keeper,
-    handles: createHandles({ rows: createHandleRows(database, journal), audit, now, lifetime: 120_000 }),
+    handles: createHandles({ rows: handleRows, audit, now, lifetime: 120_000 }),
     exposures,
     sessions,
     redactor,
@@ -208,13 +206,15 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     now,
   });
   const newCorrelation = (): CorrelationId => randomUUID() as CorrelationId;
-  /** What agents see, over whichever transport. Imported by those who serve it: other commands start faster without. */
-  const face = async (): Promise<ServerDefinition<Principal>> => {
-    const { createLeaseholdServer } = await import("./mcp/leasehold.ts");
-    const called = (principal: Principal, tool: string): void => sessions.called(principal, tool);
-    const refused = async (principal: Principal, tool: string, correlation: CorrelationId): Promise<void> =>
-      void (await audit.append({ kind: "tool.refused", actor: actorOf(principal), correlation, tool }));
-    return createLeaseholdServer({ broker, called, refused, newCorrelation, logger, now, version });
+  const face: Face = {
+    broker,
+    called: (principal, tool) => sessions.called(principal, tool),
+    refused: async (principal, tool, correlation) =>
+      void (await audit.append({ kind: "tool.refused", actor: actorOf(principal), correlation, tool })),
+    newCorrelation,
+    logger,
+    now,
+    version,
   };
 
   const duties = inOrder([
@@ -226,9 +226,12 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     forwarding({ sinks: sinksOf(config), log, positions: createPositions(database, journal), logger }),
     every(config.audit.checkpointEvery * 1000, () => checkpointer.sign(), report),
     following({ directory: config.policy.directory, policies, record, logger }),
+    every(60_000, () => handleRows.prune(now()), report),
+    every(900_000, async () => lookForOrphans(await operator.sweep({ remove: false }), logger), report),
     { start: () => reaper.recover().then(() => reaper.start()), stop: () => reaper.stop() },
   ]);
 
+  const serving = { face, duties, policies, report };
   return {
     config,
     broker,
@@ -263,60 +266,9 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
         now,
       }),
 
-    /** Answers over HTTP until the signal, then lets calls that are running finish. */
-    async serve(signal: AbortSignal, listening: (url: string) => void): Promise<void> {
-      const { createHttpServer } = await import("./http/server.ts");
-      const { createMcpEndpoint } = await import("./mcp/endpoint.ts");
-      // Before anyone is let in: broken policies are no reason to serve with less of them.
-      await authorizer.ready();
-      let ready = false;
-      const server = createHttpServer({
-        mcp: createMcpEndpoint({ definition: await face(), onerror: report }),
-        broker,
-        tokens,
-        server: config.server,
-        limits: config.limits,
-        reveal: revealMaterial,
-        authRefused: (refused) => record({ kind: "auth.refused", ...refused }),
-        ready: () => ready,
-        newCorrelation,
-        logger,
-        now,
-      });
-      const { url } = await server.listen();
-      try {
-        await duties.start();
-        ready = true;
-        listening(url);
-        await aborted(signal);
-      } finally {
-        ready = false;
-        await server.close();
-        await duties.stop();
-      }
-    },
-
-    /** Speaks MCP on stdin and stdout until the input ends. */
-    async speakStdio(agent: AgentName, signal: AbortSignal): Promise<void> {
-      const { serveMcpOverStdio } = await import("./mcp/stdio.ts");
-      const caller = localPeer({ agent, transport: "stdio", now });
-      // Clients wait for the first answer, and it needs no policies. Everything after it waits for them.
-      let starting: Promise<void> | undefined;
-      const started = (): Promise<void> => (starting ??= Promise.resolve(duties.start()));
-      const session = serveMcpOverStdio({ definition: onceStarted(await face(), started), caller, onerror: report });
-      try {
-        await Promise.race([
-          aborted(signal),
-          ended(process.stdin),
-          pause(50)
-            .then(started)
-            .then(() => forever),
-        ]);
-        await session.close();
-      } finally {
-        await duties.stop();
-      }
-    },
+    serve: (signal: AbortSignal, listening: (url: string) => void) =>
+      serveOverHttp({ ...serving, tokens, config, reveal: revealMaterial, record, newCorrelation, logger, now }, signal, listening),
+    speakStdio: (agent: AgentName, signal: AbortSignal) => speakOverStdio({ ...serving, agent, now }, signal),
   };
 }
 
@@ -352,17 +304,4 @@ function sinksOf({ audit }: Config): Readonly<Record<string, FileSink>> {
 /** Names the log in its checkpoints: the same for all brokers of one public URL. */
 function originOf({ server }: Config): string {
   return `leasehold/${new URL(server.publicUrl).host}`;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
-
-const forever = new Promise<never>(() => undefined);
-
-function ended(stream: NodeJS.ReadStream): Promise<void> {
-  return new Promise((resolve) => stream.once("end", resolve).once("close", resolve));
 }

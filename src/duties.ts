@@ -6,6 +6,7 @@ import type { EventBody } from "./core/event.ts";
 import type { AuditSink } from "./core/ports.ts";
 import type { Bundle } from "./policy/bundle.ts";
 import type { PolicyAuthorizer } from "./policy/cedar.ts";
+import type { SweepReport } from "./lease/sweep.ts";
 import { sayProblem } from "./policy/problem.ts";
 import type { PolicyWatch } from "./policy/watch.ts";
 
@@ -125,4 +126,12 @@ export function following({ directory, policies, record, logger }: Following): D
     },
     stop: () => watch?.close(),
   };
+}
+
+/** What no lease accounts for is for a person to look at: it may be another broker's, on the same server. */
+export function lookForOrphans(reports: readonly SweepReport[], logger: Logger): void {
+  for (const { credential, orphans, problem } of reports) {
+    if (orphans.length > 0) logger.error({ credential, orphans }, "credentials exist at the target that no lease accounts for");
+    if (problem) logger.warn({ credential, problem }, "a target could not be swept");
+  }
 }

@@ -57,7 +57,8 @@ const law: Readonly<Record<string, readonly string[]>> = {
   cli: ["audit", "config", "crypto", "identity", "lease", "policy", "version.ts"],
   // The demo stands outside: it starts the program as a person would.
   demo: [],
-  "duties.ts": ["audit", "policy"],
+  "duties.ts": ["audit", "lease", "policy"],
+  "serving.ts": ["config", "duties.ts", "http", "identity", "mcp"],
   "version.ts": [],
 };
 const knowsEveryone = new Set(["compose.ts", "main.ts"]);
@@ -84,6 +85,7 @@ const clients: Readonly<Record<string, readonly string[]>> = {
   "compose.ts": ["pino"],
   "main.ts": [],
   "duties.ts": ["pino"],
+  "serving.ts": ["pino"],
   "version.ts": [],
 };
 

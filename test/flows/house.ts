@@ -25,7 +25,7 @@ export interface TestHouse {
 }
 
 export const readonly = "billing-db/readonly" as CredentialName;
-export const ticketApi = "tickets/api" as CredentialName;
+const ticketApi = "tickets/api" as CredentialName;
 
 export const standardPolicies = `
 @id("reporter-uses-billing")
