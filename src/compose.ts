@@ -228,7 +228,7 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     following({ directory: config.policy.directory, policies, record, logger }),
     every(60_000, () => handleRows.prune(now()), report),
     every(900_000, async () => lookForOrphans(await operator.sweep({ remove: false }), logger), report),
-    { start: () => reaper.recover().then(() => reaper.start()), stop: () => reaper.stop() },
+    { start: () => reaper.start(), stop: () => reaper.stop() },
   ]);
 
   const serving = { face, duties, policies, report };

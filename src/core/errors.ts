@@ -29,8 +29,8 @@ export interface Failures {
   target_unavailable: NoFacts;
   /** The vault could not be read. */
   vault_unavailable: NoFacts;
-  /** The audit log could not be written, so nothing was done. */
-  audit_unavailable: NoFacts;
+  /** The audit log could not be written, so nothing was done or, with `performed`, its outcome is withheld. */
+  audit_unavailable: { readonly performed?: true };
   /** A defect of ours. Details are in the broker's log under the correlation id. */
   internal: NoFacts;
 }
@@ -55,6 +55,25 @@ export function asFailure(thrown: unknown): Failure {
   return thrown instanceof Failure ? thrown : new Failure("internal", {}, { cause: thrown });
 }
 
+/** Every code with an example of its sentence, for the reference and for the test that pins them. */
+export function failureSentences(): readonly (readonly [FailureCode, string])[] {
+  return [
+    ["denied", describe("denied", { policies: [] })],
+    ["needs_approval", describe("needs_approval", { groups: ["security"] })],
+    ["unauthenticated", describe("unauthenticated", {})],
+    ["not_found", describe("not_found", { what: "lease" })],
+    ["lease_ended", describe("lease_ended", {})],
+    ["invalid_request", "What is wrong with the request, naming the argument."],
+    ["operation_refused", "What this credential does not do."],
+    ["quota_exceeded", describe("quota_exceeded", { scope: "agent", limit: 50 })],
+    ["target_refused", describe("target_refused", { code: "42P01", problem: 'relation "invoice" does not exist' })],
+    ["target_unavailable", describe("target_unavailable", {})],
+    ["vault_unavailable", describe("vault_unavailable", {})],
+    ["audit_unavailable", describe("audit_unavailable", {})],
+    ["internal", describe("internal", {})],
+  ];
+}
+
 type Describe = { readonly [Code in FailureCode]: (facts: Failures[Code]) => string };
 
 const sentences: Describe = {
@@ -72,7 +91,10 @@ const sentences: Describe = {
   target_refused: (f) => `The target refused the operation (${f.code}): ${f.problem}`,
   target_unavailable: () => "The target cannot be reached right now. Try again later.",
   vault_unavailable: () => "The vault cannot be read right now. Try again later.",
-  audit_unavailable: () => "The audit log cannot be written, so nothing was done. Tell the operator.",
+  audit_unavailable: (f) =>
+    f.performed
+      ? "The operation was performed, but its outcome cannot be written to the audit log and is withheld. Do not repeat it; tell the operator."
+      : "The audit log cannot be written, so nothing was done. Tell the operator.",
   internal: () => "Something went wrong inside the broker. Tell the operator the correlation id.",
 };
 

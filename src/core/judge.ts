@@ -75,6 +75,11 @@ export function createJudge(parts: JudgeParts): Judge {
     };
   }
 
+  /** Which policy forbids is told to those only who may know of the credential: to others it would say that there is one. */
+  function mayKnow(agent: Agent, entry: CatalogueEntry): boolean {
+    return (["list", "use", "inject", "reveal"] as const).some((action) => parts.authorizer.couldEver(agent, action, entry));
+  }
+
   return {
     async permit(principal, ask) {
       if (ask.ttl !== undefined && !(Number.isSafeInteger(ask.ttl) && ask.ttl > 0))
@@ -94,7 +99,7 @@ export function createJudge(parts: JudgeParts): Judge {
       if (agent && entry && decision.outcome === "allow") return { agent, entry, decision, ttl, bundle, event };
 
       await parts.audit.append(event);
-      throw refusal(decision);
+      throw refusal(agent && entry && mayKnow(agent, entry) ? decision : { ...decision, policies: [] });
     },
 
     async admit(principal) {

@@ -129,8 +129,8 @@ export interface LeaseBook {
   /** The sealed material of an active lease. */
   material(id: LeaseId): Promise<Uint8Array | undefined>;
   list(filter: LeaseFilter): Promise<readonly Lease[]>;
-  /** Live leases whose time to be looked at has come, the most urgent first. */
-  due(now: number, limit: number): Promise<readonly Lease[]>;
+  /** Live leases whose time to be looked at has come, the most urgent first; those of some credentials left out. */
+  due(now: number, limit: number, except?: readonly CredentialName[]): Promise<readonly Lease[]>;
 }
 
 interface Quota {

@@ -214,7 +214,8 @@ function asOurs(problem: unknown, held: LeasePool, signal: AbortSignal): Failure
   if (code === undefined || !(problem instanceof Error) || code.startsWith("57P") || code.startsWith("08")) {
     return new Failure("target_unavailable", {}, { cause: problem });
   }
-  return new Failure("target_refused", { code, problem: problem.message }, { cause: problem });
+  // Without a cause: it would be logged, and the server's words quote rows.
+  return new Failure("target_refused", { code, problem: problem.message });
 }
 
 function sqlState(thrown: unknown): string | undefined {

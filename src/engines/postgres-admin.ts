@@ -4,6 +4,7 @@ import { z } from "zod";
 import { Failure } from "../core/errors.ts";
 import type { Vault } from "../core/ports.ts";
 import { adminSchema, tlsSchema } from "./postgres-spec.ts";
+import { createTurns } from "./postgres-turns.ts";
 
 /** Where a role lives and who may manage it. Part of every handle, so it holds references and no secrets. */
 export const placeSchema = z.object({
@@ -22,6 +23,8 @@ export interface Admins {
    * was open. Throws `target_unavailable` or `vault_unavailable`, the reason kept private in `cause`.
    */
   run<T>(place: Place, signal: AbortSignal, work: (client: Client) => Promise<T>): Promise<T>;
+  /** The same for a part of other work at the same server: it waits for no turn, because its own is part of that. */
+  also<T>(place: Place, signal: AbortSignal, work: (client: Client) => Promise<T>): Promise<T>;
   /** Ends idle connections. Connections in use end with their work. */
   close(): Promise<void>;
 }
@@ -32,6 +35,8 @@ export interface AdminParts {
   readonly idle?: number;
 }
 
+/** Turns at once at one server: a hundred requests must not take the connections that its own clients need. */
+const atOnce = 8;
 const connectTimeout = 5_000;
 /** Milliseconds that a server which is starting up is waited for. */
 const startupPatience = 3_000;
@@ -47,6 +52,7 @@ interface Held {
 
 export function createAdmins(parts: AdminParts): Admins {
   const { vault, idle = 20_000 } = parts;
+  const turns = createTurns(atOnce);
   const shelves = new Map<string, Held[]>();
   let closed = false;
 
@@ -144,18 +150,31 @@ export function createAdmins(parts: AdminParts): Admins {
     }
   }
 
+  async function again<T>(place: Place, signal: AbortSignal, work: (client: Client) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await once(place, signal, work);
+      } catch (problem) {
+        // Somebody else changed the same rights at the same moment. All our work can be done again from its start.
+        if (attempt < 5 && isCollision(problem) && !signal.aborted) continue;
+        throw problem instanceof Failure ? problem : new Failure("target_unavailable", {}, { cause: problem });
+      }
+    }
+  }
+
   return {
     async run(place, signal, work) {
-      for (let attempt = 1; ; attempt += 1) {
-        try {
-          return await once(place, signal, work);
-        } catch (problem) {
-          // Somebody else changed the same rights at the same moment. All our work can be done again from its start.
-          if (attempt < 5 && isCollision(problem) && !signal.aborted) continue;
-          throw problem instanceof Failure ? problem : new Failure("target_unavailable", {}, { cause: problem });
-        }
+      const end = await turns.take(`${place.host} ${place.port}`, signal).catch((cause: unknown) => {
+        throw new Failure("target_unavailable", {}, { cause });
+      });
+      try {
+        return await again(place, signal, work);
+      } finally {
+        end();
       }
     },
+
+    also: again,
 
     async close() {
       closed = true;

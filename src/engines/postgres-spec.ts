@@ -15,40 +15,45 @@ const certificate = z.string().startsWith("-----BEGIN CERTIFICATE-----", "must b
 export const tlsSchema = z.union([z.boolean(), z.strictObject({ ca: certificate })]);
 
 const targetSchema = z.strictObject({
-  host: z.string().min(1).max(255),
-  port: z.int().min(1).max(65_535).default(5432),
-  database: name,
-  /** Verified TLS. When absent: on, unless the host is this machine. */
-  tls: tlsSchema.optional(),
+  host: z.string().min(1).max(255).describe("Name or address, or the folder of a Unix socket."),
+  port: z.int().min(1).max(65_535).default(5432).describe("Its port."),
+  database: name.describe("The database that is lent."),
+  tls: tlsSchema.optional().describe("Verified TLS: `true`, `false`, or `{ ca: PEM }`. Absent: on, unless the host is this machine."),
 });
 
-export const adminSchema = z.strictObject({ vault: z.string().min(1), secret: z.string().min(1) });
+export const adminSchema = z.strictObject({
+  vault: z.string().min(1).describe("Name of a vault in `vaults`."),
+  secret: z.string().min(1).describe("Name of the secret in it."),
+});
 
 /** The `postgres` part of a catalogue entry. Parsing what was already parsed changes nothing. */
 export const postgresSchema = z
   .strictObject({
-    target: targetSchema,
-    /** Reference to a secret of the form `{ "username": "…", "password": "…" }`. */
-    admin: adminSchema,
-    grants: z.array(z.string().superRefine(checkGrant)).max(50).default([]),
-    /** Groups whose member each leased role becomes. */
-    inRole: z.array(name).max(20).default([]),
-    connectionLimit: z.int().min(1).max(100).default(5),
-    /** Given to the role as a setting. A session can change it: advice, not a boundary. */
-    statementTimeout: duration.optional(),
-    /** What becomes of objects that the leased role created. */
-    onEnd: z.enum(["drop", "reassign"]).default("drop"),
-    /** Who gets them, when they are reassigned. */
-    owner: name.optional(),
-    /** How the broker runs queries itself. */
+    target: targetSchema.describe("Where the database is."),
+    admin: adminSchema.describe('Who makes the roles: a secret of the form `{ "username": "…", "password": "…" }`.'),
+    grants: z
+      .array(z.string().superRefine(checkGrant))
+      .max(50)
+      .default([])
+      .describe("What each leased role may do: one `GRANT … TO {{role}}` a line."),
+    inRole: z.array(name).max(20).default([]).describe("Groups whose member each leased role becomes."),
+    connectionLimit: z.int().min(1).max(100).default(5).describe("Sessions that one leased role may have open at once."),
+    statementTimeout: duration.optional().describe("Given to the role as a setting. A session can change it: advice, not a boundary."),
+    onEnd: z.enum(["drop", "reassign"]).default("drop").describe("What becomes of objects that a leased role created."),
+    owner: name.optional().describe("Who gets them, with `onEnd: reassign`."),
     sql: z
       .strictObject({
-        /** Schemas in which unqualified table names are looked up, in this order. */
-        searchPath: z.array(name).min(1).max(10).default(["public"]),
-        maxRows: z.int().min(1).max(1000).default(1000),
-        timeout: duration.default("15s"),
+        searchPath: z
+          .array(name)
+          .min(1)
+          .max(10)
+          .default(["public"])
+          .describe("Schemas in which unqualified table names are looked up, in this order."),
+        maxRows: z.int().min(1).max(1000).default(1000).describe("Most rows of one answer."),
+        timeout: duration.default("15s").describe("How long one query may run."),
       })
-      .prefault({}),
+      .prefault({})
+      .describe("How the broker runs queries itself (`query_database`)."),
   })
   .refine((spec) => spec.grants.length + spec.inRole.length > 0, {
     path: ["grants"],

@@ -38,7 +38,7 @@ export async function undoRole(admins: Admins, handle: PostgresHandle, signal: A
       await rollBackPrepared(admins, client, handle, signal);
       for (const database of await databasesOf(client, found.oid)) {
         if (database === handle.database) continue;
-        await admins.run({ ...handle, database }, signal, (there) => release(there, handle, found, "keep the role"));
+        await admins.also({ ...handle, database }, signal, (there) => release(there, handle, found, "keep the role"));
       }
       await release(client, handle, found, "drop the role");
       // A login that had passed the check for NOLOGIN just before it was committed shows up about now.
@@ -97,7 +97,7 @@ async function rollBackPrepared(admins: Admins, client: Client, handle: Postgres
       await there.query("RESET ROLE");
     };
     if (database === handle.database) await rollBack(client);
-    else await admins.run({ ...handle, database }, signal, rollBack);
+    else await admins.also({ ...handle, database }, signal, rollBack);
   }
 }
 

@@ -1,3 +1,4 @@
+import type { CredentialName } from "../core/brand.ts";
 import type { Lease } from "../core/lease.ts";
 import { isIn } from "../core/lease.ts";
 import type { LeaseBook } from "../core/ports.ts";
@@ -13,7 +14,7 @@ export interface ReaperParts {
   readonly instance: string;
   /** Milliseconds between two looks. An expired credential outlives its lease by this much at most. */
   readonly every?: number;
-  /** Undos at the same time. */
+  /** Undos at the same time, for one credential. */
   readonly breadth?: number;
   readonly report: (problem: unknown) => void;
 }
@@ -23,17 +24,24 @@ export interface Reaper {
   round(): Promise<number>;
   /** Leases that a process which no longer runs left mid-flight, without waiting until they are due. */
   recover(): Promise<number>;
+  /** Recovers, and looks at what is due from now on; neither is waited for, since a target may not answer for hours. */
   start(): void;
+  /** Begins nothing new; resolves when what is under way is through. */
   stop(): Promise<void>;
 }
 
 const actor: Actor = { type: "broker" };
+const batchSize = 200;
 
 /** Ends what has expired, and finishes or undoes what was left half done. */
 export function createReaper(parts: ReaperParts): Reaper {
   const { leases, retirement, now, every = 500, breadth = 8 } = parts;
+  /** Work under way, by what was lent: a target that does not answer holds up its own leases and no others. */
+  const lanes = new Map<CredentialName, Promise<void>>();
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<unknown> = Promise.resolve();
+  let recovering: Promise<unknown> = Promise.resolve();
+  let stopped = false;
 
   async function attend(lease: Lease): Promise<void> {
     switch (lease.state) {
@@ -77,51 +85,71 @@ export function createReaper(parts: ReaperParts): Reaper {
     if (moved) await retirement.finish(moved, actor);
   }
 
-  async function all(batch: readonly Lease[]): Promise<void> {
-    const queue = [...batch];
+  async function work(queue: Lease[]): Promise<void> {
     const worker = async (): Promise<void> => {
-      for (let lease = queue.shift(); lease; lease = queue.shift()) await attend(lease).catch(parts.report);
+      for (let lease = stopped ? undefined : queue.shift(); lease; lease = stopped ? undefined : queue.shift())
+        await attend(lease).catch(parts.report);
     };
     await Promise.all(Array.from({ length: breadth }, worker));
   }
 
-  async function round(): Promise<number> {
-    const batch = await leases.due(now(), 200);
-    await all(batch);
-    return batch.length;
+  /** Sends each lease down the lane of its credential, behind what is in there. Resolves when all of these are through. */
+  async function send(batch: readonly Lease[]): Promise<void> {
+    const mine = [...Map.groupBy(batch, (lease) => lease.credential)].map(([credential, queue]) => {
+      const lane: Promise<void> = (lanes.get(credential) ?? Promise.resolve())
+        .then(() => work(queue))
+        .finally(() => lanes.get(credential) === lane && lanes.delete(credential));
+      lanes.set(credential, lane);
+      return lane;
+    });
+    await Promise.all(mine);
   }
 
-  function schedule(): void {
+  async function look(): Promise<{ readonly count: number; readonly through: Promise<void> }> {
+    const batch = await leases.due(now(), batchSize, [...lanes.keys()]);
+    return { count: batch.length, through: send(batch) };
+  }
+
+  /** The next look does not wait for the lanes: it leaves out what is in them. */
+  function schedule(wait: number): void {
     timer = setTimeout(() => {
-      running = round().then(
-        // A full batch means that more are waiting.
-        (count) => timer && (count === 200 ? setImmediate(schedule) : schedule()),
+      running = look().then(
+        ({ count }) => timer && schedule(count === batchSize ? 0 : every),
         (problem: unknown) => {
           parts.report(problem);
-          if (timer) schedule();
+          if (timer) schedule(every);
         },
       );
-    }, every);
+    }, wait);
+  }
+
+  async function recover(): Promise<number> {
+    const orphaned: Lease[] = [];
+    for await (const lease of everyLive(leases, { states: ["issuing", "revoking", "expired"] }))
+      if (isGone(lease.instance, parts.instance)) orphaned.push(lease);
+    await send(orphaned);
+    return orphaned.length;
   }
 
   return {
-    round,
-    async recover() {
-      let count = 0;
-      for await (const lease of everyLive(leases, { states: ["issuing", "revoking", "expired"] })) {
-        if (!isGone(lease.instance, parts.instance)) continue;
-        count += 1;
-        await attend(lease).catch(parts.report);
-      }
+    recover,
+    async round() {
+      const { count, through } = await look();
+      await through;
       return count;
     },
     start() {
-      schedule();
+      stopped = false;
+      recovering = recover().catch(parts.report);
+      schedule(every);
     },
     async stop() {
+      stopped = true;
       clearTimeout(timer);
       timer = undefined;
       await running;
+      await recovering;
+      await Promise.all(lanes.values());
     },
   };
 }

@@ -22,7 +22,7 @@ const publicFacts: PublicFacts = {
   target_refused: (f) => ({ target_code: f.code }),
   target_unavailable: () => ({}),
   vault_unavailable: () => ({}),
-  audit_unavailable: () => ({}),
+  audit_unavailable: (f) => (f.performed ? { performed: true } : {}),
   internal: () => ({}),
 };
 

@@ -43,6 +43,8 @@ export function prepare<Input extends z.ZodType, Output extends z.ZodObject>(too
     wire: { name, title, description, annotations, inputSchema: inputSchema(tool.input), outputSchema: outputSchema(tool.output) },
     listed: (outlook) => tool.listed(outlook),
     run(call, input) {
+      if (!isWellFormed(input))
+        throw new Failure("invalid_request", { problem: "The arguments hold text that is not well-formed Unicode." });
       const parsed = tool.input.safeParse(input ?? {});
       if (!parsed.success) throw new Failure("invalid_request", { problem: problemIn(parsed.error) });
       return tool.run(call, parsed.data);
@@ -72,6 +74,13 @@ const errorSchema = z.toJSONSchema(
     .describe("Present instead of everything else when the call did not succeed."),
 );
 delete errorSchema.$schema;
+
+/** Half a surrogate pair has no UTF-8: neither the audit log nor a target could take it. Faces bound how deep this goes. */
+function isWellFormed(value: unknown): boolean {
+  if (typeof value === "string") return value.isWellFormed();
+  if (typeof value !== "object" || value === null) return true;
+  return Object.entries(value).every(([key, item]) => key.isWellFormed() && isWellFormed(item));
+}
 
 /** Names the argument and what was expected of it; never repeats what was sent. */
 function problemIn(error: z.ZodError): string {

@@ -1,7 +1,9 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Kysely } from "kysely";
 import { sql } from "kysely";
 import { Failure } from "../core/errors.ts";
 import type { AuditEvent } from "../core/event.ts";
+import { isBusy } from "./sqlite.ts";
 import type { Database } from "./sqlite.ts";
 import type { Tables } from "./schema.ts";
 
@@ -46,6 +48,14 @@ interface Waiting {
   readonly fail: (cause: unknown) => void;
 }
 
+/** Milliseconds that a write waits for another process to end its own. */
+const lockPatience = 3_000;
+
+/** The transaction was never begun, which is nobody's fault in the group: trying each alone would only take longer. */
+class NotBegun extends Error {
+  override readonly name = "NotBegun";
+}
+
 /**
  * Group commit: all that arrives in one turn of the event loop becomes one transaction and one
  * fsync. A commit waits for the disk either way; sixteen callers share one wait instead of queueing
@@ -74,15 +84,28 @@ export function createJournal(database: Database, format: LogFormat, now: () => 
     try {
       await commit(group);
     } catch (cause) {
-      const [only, ...others] = group;
-      if (only && others.length === 0) only.fail(cause);
+      if (group.length === 1 || cause instanceof NotBegun) for (const member of group) member.fail(cause);
       else for (const member of group) await flush([member]);
+    }
+  }
+
+  /** The connection itself waits for milliseconds only: its waiting stops the whole process, ours does not. */
+  async function begin(tx: Transaction): Promise<void> {
+    const until = performance.now() + lockPatience;
+    for (;;) {
+      try {
+        await sql`BEGIN IMMEDIATE`.execute(tx);
+        return;
+      } catch (cause) {
+        if (!isBusy(cause) || performance.now() > until) throw new NotBegun("the store cannot be written", { cause });
+      }
+      await pause(5);
     }
   }
 
   async function commit(group: readonly Waiting[]): Promise<void> {
     const tx = database.write;
-    await sql`BEGIN IMMEDIATE`.execute(tx);
+    await begin(tx);
     const settled: ((first: number) => void)[] = [];
     let firstSeq = 0;
     try {

@@ -29,6 +29,8 @@ export async function openSqlite(file: string, now: () => number): Promise<Datab
     if (fresh) chmodSync(file, 0o600);
     const write = kysely(writer);
     await migrate(write, file, now);
+    // From here on the journal does the waiting, because this stops the event loop.
+    writer.exec("PRAGMA busy_timeout = 5");
     const reader = connect(file);
     reader.exec("PRAGMA query_only = ON");
     const read = kysely(reader);
@@ -86,6 +88,11 @@ function bindable(value: unknown): SQLInputValue {
   if (value === null || typeof value === "string" || typeof value === "number" || typeof value === "bigint") return value;
   if (value instanceof Uint8Array) return value;
   throw new TypeError(`cannot store a ${typeof value}`);
+}
+
+/** SQLITE_BUSY: another connection is writing. */
+export function isBusy(cause: unknown): boolean {
+  return cause instanceof Error && "errcode" in cause && typeof cause.errcode === "number" && (cause.errcode & 0xff) === 5;
 }
 
 function reasonOf(cause: unknown): string {

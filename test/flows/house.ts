@@ -25,7 +25,7 @@ export interface TestHouse {
 }
 
 export const readonly = "billing-db/readonly" as CredentialName;
-const ticketApi = "tickets/api" as CredentialName;
+export const ticketApi = "tickets/api" as CredentialName;
 
 export const standardPolicies = `
 @id("reporter-uses-billing")
@@ -42,6 +42,8 @@ export interface HouseOptions {
   readonly policies?: string;
   /** Further lines of the configuration, at the top level. */
   readonly extra?: string;
+  /** Further credentials, indented by two. */
+  readonly credentials?: string;
   readonly ttl?: string;
   readonly apiUrl?: string;
 }
@@ -71,7 +73,7 @@ export async function newFolder(policies: string): Promise<string> {
 
 export const removeFolder = (folder: string): Promise<void> => rm(folder, { recursive: true, force: true });
 
-function configuration({ database, ttl, apiUrl, extra }: HouseOptions): string {
+function configuration({ database, ttl, apiUrl, extra, credentials }: HouseOptions): string {
   return `
 credentials:
   billing-db/readonly:
@@ -91,6 +93,7 @@ credentials:
       header: { name: Authorization, value: "Bearer {{secret}}" }
       privateNetwork: true
       allow: [{ method: GET, path: /** }, { method: POST, path: /tickets }]
+${credentials ?? ""}
 agents:
   reporter: { roles: [data-retrieval] }
   debugger: { roles: [debugging] }
