@@ -16,7 +16,8 @@ export interface OriginGuard {
   /**
    * Throws 403 for a `Host` that is not ours and for an `Origin` that is not allowed: a page that rebinds its
    * name to our address is stopped by the first, any other page by the second. Clients that are no browsers
-   * send no `Origin`.
+   * send no `Origin`. And throws it for a peer on another machine that is no trusted proxy: there is no TLS
+   * between us, so its token would have crossed the network in clear.
    */
   check(request: IncomingMessage): void;
   /** Who is at the other end: the peer or, from a trusted proxy, the last address that no trusted proxy added. */
@@ -34,7 +35,9 @@ export function createOriginGuard(parts: OriginParts): OriginGuard {
   }
 
   return {
-    check({ headers }) {
+    check({ headers, socket }) {
+      const peer = plain(socket.remoteAddress ?? "");
+      if (!isThisMachine(peer) && !isTrusted(peer)) throw new Refusal(403, "forbidden_peer", "Connect through the proxy that ends TLS.");
       const host = headers.host?.toLowerCase();
       if (host === undefined || (host !== publicUrl.host && !local(host))) throw new Refusal(403, "forbidden_host", "Unknown host.");
       const { origin } = headers;
@@ -52,6 +55,10 @@ export function createOriginGuard(parts: OriginParts): OriginGuard {
       return client !== undefined && isIP(client) !== 0 ? client : peer;
     },
   };
+}
+
+function isThisMachine(address: string): boolean {
+  return address === "::1" || (isIP(address) === 4 && address.startsWith("127."));
 }
 
 /** IPv4 addresses as such, also where a dual-stack socket shows them as IPv6. */
