@@ -147,16 +147,35 @@ function show(run: Run, entry: AuditEntry): void {
   if (run.json) return run.screen.json(entry);
   const { kind, actor, ...rest } = entry.event;
   const who = actor.type === "agent" ? actor.agent : actor.type === "operator" ? `operator ${actor.name}` : "broker";
-  const facts = Object.entries(rest)
-    .filter(([key, value]) => key !== "correlation" && value !== undefined && typeof value !== "object")
-    .map(([key, value]) => `${key}=${String(value)}`);
+  const facts = factsOf(rest).toSorted(([one], [other]) => rank(one) - rank(other));
   const outcome = "outcome" in rest ? rest.outcome : undefined;
   const style = outcome === "deny" || kind === "lease.stuck" ? "red" : "cyan";
   run.screen.print(
     { text: `${entry.at}  ${String(entry.seq).padStart(6)}  `, style: "dim" },
     { text: kind.padEnd(20), style },
-    `  ${who}  ${facts.join(" ")}`,
+    `  ${who}  ${facts.map(([name, value]) => `${name}=${value}`).join(" ")}`,
   );
+}
+
+/** What a reader looks for first. Everything else follows in its own order. */
+const foremost = ["outcome", "action", "credential", "lease", "policies", "reason", "operation.kind"];
+
+function rank(name: string): number {
+  const place = foremost.indexOf(name);
+  return place === -1 ? foremost.length : place;
+}
+
+/** One level of nesting becomes `outer.inner`; digests are cut short, since whoever matches them works with `--json`. */
+function factsOf(event: object, prefix = ""): readonly (readonly [string, string])[] {
+  return Object.entries(event).flatMap(([key, value]: [string, unknown]) => {
+    const name = prefix + key;
+    if (name === "correlation" || value === undefined || name.startsWith("values.")) return [];
+    if (Array.isArray(value)) return value.length === 0 ? [] : [[name, value.map(String).join(",")] as const];
+    if (typeof value === "object" && value !== null) return factsOf(value, `${name}.`);
+    const text = typeof value === "string" ? value : JSON.stringify(value);
+    if (name === "bundle" || text.startsWith("hmac:")) return [[name, `${text.slice(0, 13)}…`] as const];
+    return [[name, /\s/.test(text) ? JSON.stringify(text) : text] as const];
+  });
 }
 
 async function readText(path: string): Promise<string> {
