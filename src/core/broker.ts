@@ -98,6 +98,12 @@ export function createBroker(parts: BrokerParts): Broker {
     throw new Failure("not_found", { what: "lease" });
   }
 
+  /** What is refused for being over is on record, like any other refusal. */
+  async function ended(principal: Principal, lease: LeaseId, correlation: CorrelationId): Promise<Failure> {
+    await audit.append({ kind: "lease.refused", actor: actorOf(principal), correlation, lease, why: "ended" });
+    return new Failure("lease_ended", {});
+  }
+
   async function outlook(principal: Principal): Promise<Outlook> {
     const agent = await judge.admit(principal);
     const visible: Visible[] = [];
@@ -116,7 +122,7 @@ export function createBroker(parts: BrokerParts): Broker {
 
     async renew(principal, id, ttl, correlation) {
       const lease = await own(principal, id, correlation);
-      if (!isIn(lease, "active") || lease.expiresAt <= now()) throw new Failure("lease_ended", {});
+      if (!isIn(lease, "active") || lease.expiresAt <= now()) throw await ended(principal, id, correlation);
       const ask = { credential: lease.credential, delivery: lease.delivery, purpose: lease.purpose, lease: id, correlation };
       const words = { ...(lease.ticket === undefined ? {} : { ticket: lease.ticket }), ...(ttl === undefined ? {} : { ttl }) };
       const permission = await judge.permit(principal, { act: "renew", ...ask, ...words });
@@ -140,9 +146,10 @@ export function createBroker(parts: BrokerParts): Broker {
 
     async redeem(principal, handle, correlation) {
       await judge.admit(principal);
-      const lease = await leases.find(await parts.handles.redeem(handle, principal, correlation));
+      const id = await parts.handles.redeem(handle, principal, correlation);
+      const lease = await leases.find(id);
       if (!lease || lease.agent !== principal.agent || !isIn(lease, "active") || lease.expiresAt <= now())
-        throw new Failure("lease_ended", {});
+        throw await ended(principal, id, correlation);
       const ask = { credential: lease.credential, delivery: lease.delivery, purpose: lease.purpose, lease: lease.id, correlation };
       const { event, entry } = await judge.permit(principal, { act: "operate", ...ask });
       await audit.append(event);

@@ -1,13 +1,14 @@
-import type { CredentialName } from "./brand.ts";
+import type { CorrelationId, CredentialName } from "./brand.ts";
 import type { CatalogueEntry } from "./catalogue.ts";
 import { asFailure, Failure } from "./errors.ts";
+import type { AuditEvent } from "./event.ts";
 import { actorOf } from "./event.ts";
 import type { JsonObject } from "./json.ts";
 import type { Lease } from "./lease.ts";
 import { isIn } from "./lease.ts";
 import type { BrokerParts, Used, UseRequest } from "./parts.ts";
 import { materialOf } from "./parts.ts";
-import type { OperationResult, PreparedOperation } from "./ports.ts";
+import type { Material, OperationResult, PreparedOperation } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 import type { AccessRequest, OperationFacts } from "./request.ts";
 
@@ -26,7 +27,8 @@ export function createOperator(parts: BrokerParts, source: LeaseSource): (princi
     const performer = parts.performers.find((one) => one.kind === request.kind);
     const entry = parts.catalogue.find(credential);
     // For what does not exist there is nothing to prepare, and policy refuses it in the same words as any other.
-    if (!performer || !entry || !parts.engines[entry.engine]?.operations(entry).includes(request.kind)) return undefined;
+    if (!entry) return undefined;
+    if (!performer || !parts.engines[entry.engine]?.operations(entry).includes(request.kind)) throw unfit(request.kind);
     return performer.prepare(entry, request.input);
   }
 
@@ -43,14 +45,23 @@ export function createOperator(parts: BrokerParts, source: LeaseSource): (princi
   /** The lease that this session already holds for use of this credential, if it lives long enough to be of use. */
   async function held(principal: Principal, credential: CredentialName): Promise<Lease | undefined> {
     const mine = await parts.leases.list({ agent: principal.agent, credential, live: true, limit: 50 });
-    return mine.find((lease) => usable(lease) && lease.session === principal.session && lease.expiresAt - now() > 5_000);
+    // A one-time lease belongs to the call that took it: another would use it up under its hands.
+    const fit = (lease: Lease): boolean => usable(lease) && !lease.oneTime && lease.session === principal.session;
+    return mine.find((lease) => fit(lease) && lease.expiresAt - now() > 5_000);
   }
 
   function usable(lease: Lease): lease is Lease<"active"> {
     return isIn(lease, "active") && lease.delivery === "use" && lease.expiresAt > now();
   }
 
-  async function perform(principal: Principal, lease: Lease, entry: CatalogueEntry, prepared: PreparedOperation, request: UseRequest) {
+  async function perform(
+    principal: Principal,
+    lease: Lease,
+    entry: CatalogueEntry,
+    prepared: PreparedOperation,
+    request: UseRequest,
+    early: (() => Material) | undefined,
+  ) {
     const started = now();
     const about = {
       kind: "operation.performed" as const,
@@ -62,7 +73,7 @@ export function createOperator(parts: BrokerParts, source: LeaseSource): (princi
     };
     let result: OperationResult;
     try {
-      const material = await materialOf(parts, lease, entry, request.signal);
+      const material = early ? early() : await materialOf(parts, lease, entry, request.signal);
       parts.redactor.remember(lease.id, material);
       result = await prepared.perform(material, lease, request.signal);
     } catch (cause) {
@@ -71,8 +82,35 @@ export function createOperator(parts: BrokerParts, source: LeaseSource): (princi
       throw failure;
     }
     const { clean, hits } = parts.redactor.scrub(result.output);
-    await audit.append({ ...about, outcome: "ok", milliseconds: now() - started, figures: result.figures, scrubbed: hits });
+    const withheld = await wasTaken(lease);
+    const outcome = withheld ? "lease_ended" : "ok";
+    const performed = { ...about, outcome, milliseconds: now() - started, figures: result.figures, scrubbed: hits } as const;
+    await audit.append(performed).catch((cause: unknown) => {
+      throw new Failure("audit_unavailable", { performed: true }, { cause });
+    });
+    if (withheld) throw new Failure("lease_ended", {});
     return clean;
+  }
+
+  /** A target that knows nothing of leases answers after a revocation too. That answer is not for the agent any more. */
+  async function wasTaken(lease: Lease): Promise<boolean> {
+    const reason = (await parts.leases.find(lease.id))?.endReason;
+    return reason !== undefined && reason !== "expired" && reason !== "one-time";
+  }
+
+  /** The decision on record and, with it, a one-time lease used up: of many calls at once, one gets further. */
+  async function begin(lease: Lease<"active">, event: AuditEvent): Promise<Lease | undefined> {
+    if (!lease.oneTime) {
+      await audit.append(event);
+      return lease;
+    }
+    // Due as before: should we die now, the reaper finds it when it would have expired.
+    return parts.leases.move(lease, "expired", { endReason: "one-time" }, event);
+  }
+
+  async function ended(principal: Principal, lease: Lease, correlation: CorrelationId): Promise<Failure> {
+    await audit.append({ kind: "lease.refused", actor: actorOf(principal), correlation, lease: lease.id, why: "ended" });
+    return new Failure("lease_ended", {});
   }
 
   /** A target's own words can carry a value that it was given. */
@@ -110,17 +148,39 @@ export function createOperator(parts: BrokerParts, source: LeaseSource): (princi
       lease: lease.id,
       correlation,
     });
-    if (!usable(lease)) throw new Failure("lease_ended", {});
-    if (!prepared) throw new Failure("operation_refused", { problem: `This credential does not do ${request.kind} operations.` });
-    await audit.append(event);
-    const output: JsonObject = await perform(principal, lease, entry, prepared, request);
-    if (lease.oneTime) await parts.retirement.retire(lease, "one-time", { type: "broker" }, correlation);
-    return { lease, output };
+    if (!usable(lease)) throw await ended(principal, lease, correlation);
+    if (!prepared) throw unfit(request.kind);
+    // Used up, a lease has no material any more. What came of reading it is dealt with where it is needed.
+    const early = lease.oneTime ? await outcomeOf(materialOf(parts, lease, entry, request.signal)) : undefined;
+    const begun = await begin(lease, event);
+    if (!begun) throw await ended(principal, lease, correlation);
+    try {
+      const output: JsonObject = await perform(principal, lease, entry, prepared, request, early);
+      return { lease, output };
+    } finally {
+      // Used up it is already, whatever comes of this: the reaper ends it then, and the outcome stands.
+      if (begun.oneTime) await parts.retirement.retire(begun, "one-time", { type: "broker" }, correlation).catch(() => undefined);
+    }
   };
 }
 
 function isRefusedByTarget(failure: Failure): failure is Failure<"target_refused"> {
   return failure.code === "target_refused";
+}
+
+async function outcomeOf<T>(work: Promise<T>): Promise<() => T> {
+  try {
+    const value = await work;
+    return () => value;
+  } catch (problem) {
+    return () => {
+      throw problem;
+    };
+  }
+}
+
+function unfit(kind: UseRequest["kind"]): Failure {
+  return new Failure("operation_refused", { problem: `This credential does not do ${kind} operations.` });
 }
 
 function words(request: UseRequest): { readonly purpose: string; readonly ticket?: string } {

@@ -35,9 +35,12 @@ export function createOriginGuard(parts: OriginParts): OriginGuard {
   }
 
   return {
-    check({ headers, socket }) {
+    check({ headers, headersDistinct, socket }) {
       const peer = plain(socket.remoteAddress ?? "");
       if (!isThisMachine(peer) && !isTrusted(peer)) throw new Refusal(403, "forbidden_peer", "Connect through the proxy that ends TLS.");
+      // Node keeps the first of these; a proxy in front may have judged another (RFC 9112 section 3.2).
+      if ([headersDistinct.host, headersDistinct["authorization"]].some((all) => all !== undefined && all.length > 1))
+        throw new Refusal(400, "bad_request", "Send Host and Authorization once each.");
       const host = headers.host?.toLowerCase();
       if (host === undefined || (host !== publicUrl.host && !local(host))) throw new Refusal(403, "forbidden_host", "Unknown host.");
       const { origin } = headers;

@@ -48,7 +48,7 @@ async function* examine(run: Run): AsyncGenerator<Finding> {
     yield failing("configuration", error);
     return;
   }
-  yield fine("configuration", `${config.credentials.length} credentials, ${config.agents.length} agents`);
+  yield fine("configuration", `${counted(config.credentials.length, "credential")}, ${counted(config.agents.length, "agent")}`);
   yield* permissions(run.configFile, config);
   yield await policies(config.policy.directory);
 
@@ -170,4 +170,8 @@ function fine(check: string, says: string): Finding {
 function failing(check: string, error: unknown): Finding {
   const { lines, fix } = explain(error);
   return { check, health: "problem", says: lines.join("; "), ...(fix === undefined ? {} : { fix }) };
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
