@@ -28,7 +28,7 @@ import { createHandles } from "./delivery/inject.ts";
 import { knownValues } from "./delivery/known-values.ts";
 import { revealMaterial } from "./delivery/reveal.ts";
 import { createSqlPerformer } from "./delivery/sql.ts";
-import { every, following, forwarding, inOrder, lookForOrphans } from "./duties.ts";
+import { every, following, forgetEnded, forwarding, inOrder, lookForOrphans } from "./duties.ts";
 import { postgresEngine } from "./engines/postgres.ts";
 import { staticEngine, staticHttpTarget } from "./engines/static.ts";
 import { createAccessTokens } from "./identity/access-token.ts";
@@ -227,6 +227,7 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     every(config.audit.checkpointEvery * 1000, () => checkpointer.sign(), report),
     following({ directory: config.policy.directory, policies, record, logger }),
     every(60_000, () => handleRows.prune(now()), report),
+    every(600_000, () => forgetEnded(known.leases(), leases, retirement), report),
     every(900_000, async () => lookForOrphans(await operator.sweep({ remove: false }), logger), report),
     { start: () => reaper.start(), stop: () => reaper.stop() },
   ]);

@@ -2,8 +2,11 @@ import type { Logger } from "pino";
 import type { Forwarder, Positions } from "./audit/forward.ts";
 import { forwarderDefaults, startForwarder } from "./audit/forward.ts";
 import type { LogStore } from "./audit/log-store.ts";
+import type { LeaseId } from "./core/brand.ts";
 import type { EventBody } from "./core/event.ts";
-import type { AuditSink } from "./core/ports.ts";
+import { liveStates } from "./core/lease.ts";
+import type { AuditSink, LeaseBook } from "./core/ports.ts";
+import type { Retirement } from "./core/retire.ts";
 import type { Bundle } from "./policy/bundle.ts";
 import type { PolicyAuthorizer } from "./policy/cedar.ts";
 import type { SweepReport } from "./lease/sweep.ts";
@@ -133,5 +136,14 @@ export function lookForOrphans(reports: readonly SweepReport[], logger: Logger):
   for (const { credential, orphans, problem } of reports) {
     if (orphans.length > 0) logger.error({ credential, orphans }, "credentials exist at the target that no lease accounts for");
     if (problem) logger.warn({ credential, problem }, "a target could not be swept");
+  }
+}
+
+/** What this process holds for leases that another one ended (an operator's command, say) would stay for good. */
+export async function forgetEnded(held: readonly LeaseId[], leases: LeaseBook, retirement: Retirement): Promise<void> {
+  const live: ReadonlySet<string> = new Set(liveStates);
+  for (const id of held) {
+    const lease = await leases.find(id);
+    if (!lease || !live.has(lease.state)) await retirement.letGo(id);
   }
 }

@@ -41,7 +41,10 @@ const server = z
   .strictObject({
     listen: listen.prefault("127.0.0.1:7420").describe("Address and port. Anything but loopback needs `trustedProxies`."),
     publicUrl: publicUrl.optional().describe("How clients reach it; the MCP endpoint is `<publicUrl>/mcp`. Default: `http://<listen>`."),
-    trustedProxies: z.array(network).default([]).describe("Addresses of proxies that end TLS, e.g. `[10.0.0.0/8]`. Nobody else on another machine may connect."),
+    trustedProxies: z
+      .array(network)
+      .default([])
+      .describe("Addresses of proxies that end TLS, e.g. `[10.0.0.0/8]`. Nobody else on another machine may connect."),
   })
   .superRefine((value, context) => {
     if (isLoopback(value.listen.host)) return;

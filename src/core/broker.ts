@@ -67,7 +67,7 @@ export function createBroker(parts: BrokerParts): Broker {
     const lease = await issuer.activate(principal, issuing, material, request.correlation);
     await stillTrue(principal, lease, permission, request);
     parts.sessions.lent(principal, permission.entry);
-    return { lease, delivered: await deliver(lease, material) };
+    return { lease, delivered: await deliver(lease, material, request.correlation) };
   }
 
   /** A freeze or a policy change that came in while we were minting counts: the lease ends before it is handed out. */
@@ -81,11 +81,17 @@ export function createBroker(parts: BrokerParts): Broker {
     }
   }
 
-  async function deliver(lease: Lease<"active">, material: Material): Promise<Grant["delivered"]> {
-    if (lease.delivery === "use") return { by: "use" };
-    if (lease.delivery === "inject") return { by: "inject", ...(await parts.handles.issue(lease)) };
-    await parts.exposures.mark(lease.credential, lease.id);
-    return { by: "reveal", values: parts.reveal(material) };
+  /** What cannot be handed over is not left lying about: nobody would know that it is there. */
+  async function deliver(lease: Lease<"active">, material: Material, correlation: CorrelationId): Promise<Grant["delivered"]> {
+    try {
+      if (lease.delivery === "use") return { by: "use" };
+      if (lease.delivery === "inject") return { by: "inject", ...(await parts.handles.issue(lease)) };
+      await parts.exposures.mark(lease.credential, lease.id);
+      return { by: "reveal", values: parts.reveal(material) };
+    } catch (problem) {
+      await parts.retirement.retire(lease, "mint-failed", { type: "broker" }, correlation);
+      throw problem;
+    }
   }
 
   /** The caller's lease. Someone else's is answered exactly like one that does not exist, and both are written down. */
@@ -134,8 +140,11 @@ export function createBroker(parts: BrokerParts): Broker {
       await engineOf(parts, permission.entry).extend?.(lease.handle, expiresAt, AbortSignal.timeout(parts.mintDeadline));
       const about = { actor: actorOf(principal), correlation, lease: id, credential: lease.credential };
       const extended = await leases.extend(lease, expiresAt, { kind: "lease.renewed", ...about, expiresAt });
-      if (!extended) throw new Failure("lease_ended", {});
-      return extended;
+      if (extended) return extended;
+      // Somebody was faster: another renewal, which is as good as ours, or the end.
+      const present = await leases.find(id);
+      if (present && isIn(present, "active")) return present;
+      throw await ended(principal, id, correlation);
     },
 
     async revoke(principal, id, correlation) {

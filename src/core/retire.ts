@@ -41,6 +41,8 @@ export interface Retirement {
   retire(lease: Lease, reason: EndReason, actor: Actor, correlation?: CorrelationId): Promise<Lease | undefined>;
   /** Undoes a lease that is already `revoking`. A failure is not thrown: it is counted, and retried by the reaper. */
   finish(lease: Lease<"revoking">, actor: Actor, correlation?: CorrelationId): Promise<Lease | undefined>;
+  /** Lets go of what this process holds for a lease that has ended, wherever it was ended. */
+  letGo(id: LeaseId): Promise<void>;
   /** Runs the stored recipe, with a deadline. Throws what the engine throws. */
   undo(lease: Lease): Promise<void>;
 }
@@ -51,11 +53,11 @@ export function createRetirement(parts: RetirementParts): Retirement {
   async function undo(lease: Lease): Promise<void> {
     const engine = engines[lease.engine];
     if (!engine) throw new Error(`no engine named ${lease.engine}`);
-    await letGo(lease.id);
+    await release(lease.id);
     await engine.undo(lease.handle, AbortSignal.timeout(limits.undoDeadline));
   }
 
-  async function letGo(id: LeaseId): Promise<void> {
+  async function release(id: LeaseId): Promise<void> {
     for (const performer of parts.performers) await performer.release?.(id);
   }
 
@@ -71,6 +73,11 @@ export function createRetirement(parts: RetirementParts): Retirement {
 
   const retirement: Retirement = {
     undo,
+
+    async letGo(id) {
+      await release(id);
+      parts.redactor.forget(id);
+    },
 
     async finish(lease, actor, correlation) {
       try {

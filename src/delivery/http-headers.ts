@@ -14,7 +14,6 @@ const agentHeaders: ReadonlySet<string> = new Set([
   "if-none-match",
   "if-unmodified-since",
   "prefer",
-  "range",
   "x-correlation-id",
   "x-request-id",
 ]);

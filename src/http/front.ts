@@ -43,6 +43,11 @@ const mcpPath = "/mcp";
 /** Parameters in which clients have put tokens: URLs end up in logs and histories (RFC 9700 section 4.3.2). */
 const tokenInQuery = /[?&](?:access_token|token|id_token|api_key|authorization)=/i;
 
+/** Percent-escapes of letters hide nothing. What is no valid escape is left as it is. */
+function unescaped(target: string): string {
+  return target.replace(/%[0-7][0-9a-f]/gi, (escape) => String.fromCharCode(Number.parseInt(escape.slice(1), 16)));
+}
+
 /**
  * The one door for HTTP: who may not come in is turned away here, before anything else looks at the request.
  * Plain `node:http`, because this is passed by every call; a framework's conversions cost as much as the rest of it.
@@ -56,7 +61,7 @@ export function createFront<Caller>(parts: FrontParts<Caller>): Server {
     const path = target.split("?", 1)[0] ?? "";
     const access = path === mcpPath ? "caller" : app.access(path);
     if (access === undefined) throw new Refusal(404, "not_found");
-    if (tokenInQuery.test(target)) throw new Refusal(400, "invalid_request", "Send the token as a header, never in a URL.");
+    if (tokenInQuery.test(unescaped(target))) throw new Refusal(400, "invalid_request", "Send the token as a header, never in a URL.");
 
     const caller = access === "caller" ? await parts.authenticate(request, origin.addressOf(request)) : undefined;
     const method = request.method ?? "";

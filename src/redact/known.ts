@@ -22,6 +22,8 @@ export interface KnownRedactorParts {
 export interface KnownRedactor extends Redactor {
   /** Fields of this lease whose value cannot be looked for, being too short: whoever lends it must be told. */
   tooShort(lease: LeaseId): readonly string[];
+  /** Whose values are looked for. */
+  leases(): readonly LeaseId[];
   /** Distinct values looked for at this moment. */
   readonly size: number;
 }
@@ -44,6 +46,8 @@ export function createKnownRedactor(parts: KnownRedactorParts): KnownRedactor {
     get size() {
       return known.size;
     },
+
+    leases: () => [...lent.keys()],
 
     tooShort: (lease) => [...(lent.get(lease)?.tooShort ?? [])],
 
