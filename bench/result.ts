@@ -30,7 +30,8 @@ export function createScreen(json: boolean): Screen {
   if (json)
     return {
       heading: () => undefined,
-      result: (result) => console.log(JSON.stringify(result)),
+      result: (result) =>
+        console.log(JSON.stringify(result, (_, value: unknown) => (typeof value === "number" ? Number(value.toPrecision(4)) : value))),
       say: (text) => console.error(text),
     };
   return {

@@ -44,7 +44,7 @@ export const requirements: Readonly<Record<string, Requirement>> = {
 
   // Attacks on policy and leases.
   "PL-02": { says: "A policy revoked between check and issue leaves no credential." },
-  "PL-03": { says: "An approval binds to the request; an agent cannot approve itself. Until approvals exist, nothing is approved." },
+  "PL-03": { says: "A permission for one time is good for one operation, however many come at once." },
   "PL-04": { says: "What an agent claims in arguments never counts as a fact." },
   "PL-05": { says: "Renewal beyond the limit is capped; nonsense is refused." },
   "PL-08": { says: "Killed at any point of issue and revoke, no user is left without a lease." },

@@ -43,7 +43,8 @@ function collect(request: IncomingMessage, limit: number): Promise<Buffer> {
     });
     request.once("end", () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, length)));
     request.once("error", reject);
-    request.once("close", () => reject(new Refusal(400, "incomplete", "The request ended early.")));
+    // Every request closes; an error is worth its stack only where nobody has an answer yet.
+    request.once("close", () => request.readableEnded || reject(new Refusal(400, "incomplete", "The request ended early.")));
   });
 }
 

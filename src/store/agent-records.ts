@@ -3,6 +3,7 @@ import type { AuditEvent } from "../core/event.ts";
 import type { Actor } from "../core/event.ts";
 import { unreachable } from "../core/unreachable.ts";
 import type { Journal } from "./journal.ts";
+import { prepared } from "./prepared.ts";
 import type { AgentRow } from "./schema.ts";
 import type { Database } from "./sqlite.ts";
 
@@ -20,7 +21,7 @@ export function createAgentRecords(database: Database, journal: Journal, now: ()
 
   return {
     async find(name: AgentName) {
-      const row = await read.selectFrom("agents").selectAll().where("name", "=", name).executeTakeFirst();
+      const [row] = (await findAgent(read, { name })).rows;
       return row && fromRow(row);
     },
 
@@ -42,6 +43,8 @@ export function createAgentRecords(database: Database, journal: Journal, now: ()
     },
   };
 }
+
+const findAgent = prepared((db, { name }: { name: string }) => db.selectFrom("agents").selectAll().where("name", "=", name));
 
 const untouched = { roles: null, owner: null, added_at: null, frozen_at: null, disabled_at: null, tokens_valid_from: 0 };
 

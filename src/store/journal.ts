@@ -3,6 +3,7 @@ import type { Kysely } from "kysely";
 import { sql } from "kysely";
 import { Failure } from "../core/errors.ts";
 import type { AuditEvent } from "../core/event.ts";
+import { prepared } from "./prepared.ts";
 import { isBusy } from "./sqlite.ts";
 import type { Database } from "./sqlite.ts";
 import type { Tables } from "./schema.ts";
@@ -128,14 +129,10 @@ export function createJournal(database: Database, format: LogFormat, now: () => 
 
   /** The head is read in every transaction: other processes append to the same log. Answers with the first new position. */
   async function append(tx: Transaction, events: readonly AuditEvent[]): Promise<number> {
-    const row = await tx.selectFrom("audit_head").select("head").where("id", "=", 0).executeTakeFirst();
+    const [row] = (await readHead(tx, {})).rows;
     const { first, entries, head } = format.extend(row?.head, events, now());
-    for (const { seq, bytes, hash } of entries) await tx.insertInto("audit_entries").values({ seq, bytes, hash }).execute();
-    await tx
-      .insertInto("audit_head")
-      .values({ id: 0, head })
-      .onConflict((conflict) => conflict.column("id").doUpdateSet({ head }))
-      .execute();
+    for (const { seq, bytes, hash } of entries) await addEntry(tx, { seq, bytes, hash });
+    await writeHead(tx, { head });
     return first;
   }
 
@@ -157,3 +154,16 @@ export function createJournal(database: Database, format: LogFormat, now: () => 
     },
   };
 }
+
+const readHead = prepared((db) => db.selectFrom("audit_head").select("head").where("id", "=", 0));
+
+const addEntry = prepared((db, { seq, bytes, hash }: { seq: number; bytes: Uint8Array; hash: Uint8Array }) =>
+  db.insertInto("audit_entries").values({ seq, bytes, hash }),
+);
+
+const writeHead = prepared((db, { head }: { head: Uint8Array }) =>
+  db
+    .insertInto("audit_head")
+    .values({ id: 0, head })
+    .onConflict((conflict) => conflict.column("id").doUpdateSet({ head })),
+);

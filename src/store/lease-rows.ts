@@ -2,6 +2,7 @@ import type { CredentialName, LeaseId } from "../core/brand.ts";
 import type { Exposures } from "../core/ports.ts";
 import type { Journal } from "./journal.ts";
 import { silent } from "./journal.ts";
+import { prepared } from "./prepared.ts";
 import type { Database } from "./sqlite.ts";
 
 /** One-time handles at rest, by digest. */
@@ -39,12 +40,15 @@ export function createHandleRows(database: Database, journal: Journal) {
   };
 }
 
+const findExposure = prepared((db, { credential }: { credential: string }) =>
+  db.selectFrom("exposures").select("at").where("credential", "=", credential),
+);
+
 /** Which credentials were ever revealed to an agent. */
 export function createExposures(database: Database, journal: Journal, now: () => number): Exposures {
   return {
     async isExposed(credential: CredentialName) {
-      const row = await database.read.selectFrom("exposures").select("at").where("credential", "=", credential).executeTakeFirst();
-      return row !== undefined;
+      return (await findExposure(database.read, { credential })).rows.length > 0;
     },
 
     async mark(credential: CredentialName, lease: LeaseId) {

@@ -1,4 +1,4 @@
-import type { Insertable, Selectable, Updateable } from "kysely";
+import type { Insertable, Selectable } from "kysely";
 import type { AgentName, CredentialName, LeaseId } from "../core/brand.ts";
 import type { AuditEvent } from "../core/event.ts";
 import type { JsonObject } from "../core/json.ts";
@@ -7,6 +7,7 @@ import { isIn, liveStates, transitions } from "../core/lease.ts";
 import type { LeaseBook } from "../core/ports.ts";
 import type { Delivery } from "../core/request.ts";
 import type { Journal, Transaction } from "./journal.ts";
+import { prepared } from "./prepared.ts";
 import type { LeaseRow } from "./schema.ts";
 import type { Database } from "./sqlite.ts";
 
@@ -40,16 +41,12 @@ export function createLeaseBook(database: Database, journal: Journal): LeaseBook
   const { read } = database;
 
   /** Compare and set: a lease that moved since it was read is left alone, and no event is written. */
-  async function change(lease: Lease, set: Updateable<LeaseRow>, next: Lease, event: AuditEvent | undefined): Promise<boolean> {
+  async function change(lease: Lease, next: Lease, event: AuditEvent | undefined, material?: Uint8Array | null): Promise<boolean> {
+    const { id, state, version } = lease;
+    const moved = { id, state, version, ...changesIn(next) };
     const { result } = await journal.write(async (tx) => {
-      const { numUpdatedRows } = await tx
-        .updateTable("leases")
-        .set({ ...set, state: next.state, version: next.version })
-        .where("id", "=", lease.id)
-        .where("version", "=", lease.version)
-        .where("state", "=", lease.state)
-        .executeTakeFirst();
-      if (numUpdatedRows === 0n) return { result: false, events: [] };
+      const { numAffectedRows } = await (material === undefined ? update(tx, moved) : updateWithMaterial(tx, { ...moved, material }));
+      if (numAffectedRows !== 1n) return { result: false, events: [] };
       if (live.has(lease.state) && !live.has(next.state)) await count(tx, lease, -1);
       return { result: true, events: event ? [event] : [] };
     });
@@ -60,11 +57,11 @@ export function createLeaseBook(database: Database, journal: Journal): LeaseBook
     async open(lease, quota, event) {
       const { result } = await journal.write<Opened>(async (tx) => {
         const [ofAgent, ofCredential] = subjects(lease);
-        const counts = await tx.selectFrom("lease_counts").selectAll().where("subject", "in", [ofAgent, ofCredential]).execute();
-        const held = (subject: string): number => counts.find((row) => row.subject === subject)?.live ?? 0;
+        const { rows } = await countsOf(tx, { ofAgent, ofCredential });
+        const held = (subject: string): number => rows.find((row) => row.subject === subject)?.live ?? 0;
         if (held(ofAgent) >= quota.perAgent) return { result: { exceeded: "agent" }, events: [] };
         if (held(ofCredential) >= quota.perCredential) return { result: { exceeded: "credential" }, events: [] };
-        await tx.insertInto("leases").values(toRow(lease)).execute();
+        await insert(tx, toRow(lease));
         await count(tx, lease, 1);
         return { result: "opened", events: [event] };
       });
@@ -75,32 +72,26 @@ export function createLeaseBook(database: Database, journal: Journal): LeaseBook
       if (!isLegal(lease.state, to)) throw new Error(`a lease does not go from ${lease.state} to ${to}`);
       const { material, ...rest } = patch;
       const next: Lease<To> = { ...lease, ...rest, state: to, version: lease.version + 1 };
-      const set = {
-        ...(rest.expiresAt === undefined ? {} : { expires_at: rest.expiresAt }),
-        ...(rest.endReason === undefined ? {} : { end_reason: rest.endReason }),
-        ...(rest.attempts === undefined ? {} : { attempts: rest.attempts }),
-        // Only an active lease is of any use, so nothing else keeps its credential.
-        material: to === "active" ? (material ?? null) : null,
-        due_at: live.has(to) ? next.dueAt : null,
-      };
-      return (await change(lease, set, next, event)) ? next : undefined;
+      // Only an active lease is of any use, so nothing else keeps its credential.
+      const kept = to === "active" ? (material ?? null) : null;
+      return (await change(lease, next, event, kept)) ? next : undefined;
     },
 
     async extend(lease, expiresAt, event) {
       // The type says so too; a lease that ended must not live again, whoever casts.
       if (!isIn(lease, "active")) return undefined;
       const next: Lease<"active"> = { ...lease, expiresAt, dueAt: expiresAt, version: lease.version + 1 };
-      return (await change(lease, { expires_at: expiresAt, due_at: expiresAt }, next, event)) ? next : undefined;
+      return (await change(lease, next, event)) ? next : undefined;
     },
 
     async postpone(lease, dueAt, attempts) {
       if (!live.has(lease.state)) return undefined;
       const next: Lease = { ...lease, dueAt, attempts, version: lease.version + 1 };
-      return (await change(lease, { due_at: dueAt, attempts }, next, undefined)) ? next : undefined;
+      return (await change(lease, next, undefined)) ? next : undefined;
     },
 
     async find(id) {
-      const row = await read.selectFrom("leases").select(columns).where("id", "=", id).executeTakeFirst();
+      const [row] = (await find(read, { id })).rows;
       return row && fromRow(row);
     },
 
@@ -142,15 +133,62 @@ function subjects(lease: Lease): [agent: string, credential: string] {
 }
 
 async function count(tx: Transaction, lease: Lease, by: 1 | -1): Promise<void> {
-  const rows = subjects(lease).map((subject) => ({ subject, live: by }));
-  await tx
-    .insertInto("lease_counts")
-    .values(rows)
-    .onConflict((conflict) => conflict.column("subject").doUpdateSet((row) => ({ live: row("lease_counts.live", "+", by) })))
-    .execute();
+  const [agent, credential] = subjects(lease);
+  await add(tx, { agent, credential, by });
 }
 
-function toRow(lease: Lease): Insertable<LeaseRow> {
+const find = prepared((db, { id }: { id: string }) => db.selectFrom("leases").select(columns).where("id", "=", id));
+
+const countsOf = prepared((db, { ofAgent, ofCredential }: { ofAgent: string; ofCredential: string }) =>
+  db.selectFrom("lease_counts").selectAll().where("subject", "in", [ofAgent, ofCredential]),
+);
+
+const add = prepared((db, { agent, credential, by }: { agent: string; credential: string; by: number }) =>
+  db
+    .insertInto("lease_counts")
+    .values([
+      { subject: agent, live: by },
+      { subject: credential, live: by },
+    ])
+    .onConflict((conflict) => conflict.column("subject").doUpdateSet((row) => ({ live: row("lease_counts.live", "+", by) }))),
+);
+
+/** Every column, each of them a parameter. */
+type Row = { [Column in keyof LeaseRow]: Exclude<Insertable<LeaseRow>[Column], undefined> };
+
+const insert = prepared((db, row: Row) =>
+  db.insertInto("leases").values(Object.fromEntries([...columns, "material" as const].map((column) => [column, row[column]])) as Row),
+);
+
+type Moved = Pick<Lease, "id" | "state" | "version"> & ReturnType<typeof changesIn>;
+
+/** All that may change in the life of a lease, but for its material. */
+function changesIn(next: Lease) {
+  return {
+    nextState: next.state,
+    nextVersion: next.version,
+    expiresAt: next.expiresAt,
+    endReason: next.endReason ?? null,
+    attempts: next.attempts,
+    dueAt: live.has(next.state) ? next.dueAt : null,
+  };
+}
+
+const update = prepared((db, moved: Moved) => updateOf(db, moved));
+const updateWithMaterial = prepared((db, moved: Moved & { material: Uint8Array | null }) =>
+  updateOf(db, moved).set({ material: moved.material }),
+);
+
+function updateOf(db: Transaction, { id, state, version, nextState, nextVersion, expiresAt, endReason, attempts, dueAt }: Moved) {
+  return db
+    .updateTable("leases")
+    .set({ state: nextState, version: nextVersion, expires_at: expiresAt, end_reason: endReason, attempts, due_at: dueAt })
+    .where("id", "=", id)
+    .where("version", "=", version)
+    .where("state", "=", state);
+}
+
+function toRow(lease: Lease): Row {
   return {
     id: lease.id,
     state: lease.state,

@@ -32,7 +32,7 @@ const migrations: readonly Migration[] = [
       `CREATE TABLE lease_counts (subject TEXT PRIMARY KEY, live INTEGER NOT NULL)`,
       `CREATE TABLE handles (digest BLOB PRIMARY KEY, lease TEXT NOT NULL, expires_at BIGINT NOT NULL, redeemed_at BIGINT)`,
       `CREATE TABLE exposures (credential TEXT PRIMARY KEY, lease TEXT NOT NULL, at BIGINT NOT NULL)`,
-      `CREATE TABLE audit_entries (seq BIGINT PRIMARY KEY, bytes BLOB NOT NULL, hash BLOB NOT NULL)`,
+      `CREATE TABLE audit_entries (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL, hash BLOB NOT NULL)`,
       `CREATE TABLE audit_head (id INTEGER PRIMARY KEY, head BLOB NOT NULL)`,
       `CREATE TABLE audit_checkpoints (size BIGINT PRIMARY KEY, note TEXT NOT NULL)`,
       `CREATE TABLE sink_positions (sink TEXT PRIMARY KEY, position BIGINT NOT NULL)`,

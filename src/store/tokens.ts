@@ -1,13 +1,15 @@
 import type { Journal } from "./journal.ts";
 import { silent } from "./journal.ts";
+import { prepared } from "./prepared.ts";
 import type { Database } from "./sqlite.ts";
+
+const find = prepared((db, { jti }: { jti: string }) => db.selectFrom("revoked_tokens").select("jti").where("jti", "=", jti));
 
 /** Access tokens that were revoked before their time, until they would have expired anyway. */
 export function createTokenRecords(database: Database, journal: Journal, now: () => number) {
   return {
     async isRevoked(tokenId: string): Promise<boolean> {
-      const row = await database.read.selectFrom("revoked_tokens").select("jti").where("jti", "=", tokenId).executeTakeFirst();
-      return row !== undefined;
+      return (await find(database.read, { jti: tokenId })).rows.length > 0;
     },
 
     async revoke(tokenId: string, expiresAt: number): Promise<void> {
