@@ -48,9 +48,12 @@ export async function openSqlite(file: string, now: () => number): Promise<Datab
   }
 }
 
+/** 32 MiB of pages in memory (SQLite's own choice is 2): with 100,000 leases, the indices of one commit are all over the file. */
+const pageCache = -32_768;
+
 function connect(file: string): DatabaseSync {
   const database = new DatabaseSync(file, { timeout: 5_000, enableForeignKeyConstraints: true });
-  database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY");
+  database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA cache_size = ${pageCache}`);
   return database;
 }
 
