@@ -120,7 +120,7 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
 
   // Vaults, engines and performers, by the names that the configuration uses.
   const secretRows = Object.keys(config.vaults).map((name) => ({ name, rows: createSecretRows(database, journal, name) }));
-  const vaults = Object.fromEntries(secretRows.map(({ name, rows }) => [name, createEmbeddedVault({ rows, seal, now })]));
+  const vaults = Object.fromEntries(secretRows.map(({ name, rows }) => [name, createEmbeddedVault({ vault: name, rows, seal, now })]));
   const vault = (name: string): Vault => vaults[name] ?? missing(name);
   const postgres = postgresEngine.create({ vault });
   onClose(() => postgres.close());
@@ -263,7 +263,11 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
         seal,
         source: createKekSource(sealing.config, process.env),
         store: dataKeys,
-        records: [...secretRows.map(({ rows }) => secretRecords(rows)), keyRecords(keyRows), createMaterialRecords(database, journal)],
+        records: [
+          ...secretRows.map(({ name, rows }) => secretRecords(rows, name)),
+          keyRecords(keyRows),
+          createMaterialRecords(database, journal),
+        ],
         now,
       }),
 

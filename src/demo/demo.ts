@@ -176,6 +176,8 @@ function story(cleanups: (() => Promise<unknown>)[]): readonly Step[] {
       name: "freeze",
       title: "leasehold freeze reporter, while it holds another lease",
       async tell() {
+        await query(reporter);
+        expect((await roles()).length > 0, "it holds no lease to lose");
         await must(["freeze", "reporter"], { folder: world.folder });
         const denied = await query(reporter);
         expect(denied.failed, "a frozen agent was served");

@@ -37,6 +37,8 @@ export interface SecretRows {
 }
 
 export interface EmbeddedVaultParts {
+  /** The vault's own name, sealed in with each value: one that is moved to another vault no longer opens. */
+  readonly vault?: string;
   readonly rows: SecretRows;
   readonly seal: Seal;
   readonly now: () => number;
@@ -64,13 +66,14 @@ const tries = 50;
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*(?:\/[A-Za-z0-9][A-Za-z0-9._-]*)*$/;
 
 /** The built-in vault. Whatever goes wrong below it is `vault_unavailable`, with the reason in the cause. */
-export function createEmbeddedVault({ rows, seal, now }: EmbeddedVaultParts): EmbeddedVault {
+export function createEmbeddedVault({ vault, rows, seal, now }: EmbeddedVaultParts): EmbeddedVault {
+  const context = contextIn(vault);
   async function read(
     name: string,
     version: number | undefined,
   ): Promise<{ readonly value: Secret; readonly version: number } | undefined> {
     const row = await rows.get(name, version);
-    return row && { value: await seal.open(secretContext(name, row.version), row.sealed), version: row.version };
+    return row && { value: await seal.open(context(name, row.version), row.sealed), version: row.version };
   }
 
   async function write(name: string, value: Secret, signal: AbortSignal, expected?: string): Promise<{ readonly version: string }> {
@@ -82,7 +85,7 @@ export function createEmbeddedVault({ rows, seal, now }: EmbeddedVaultParts): Em
       if (expected !== undefined && expected !== String(newest)) throw invalid("The secret has changed since it was read. Read it again.");
       signal.throwIfAborted();
       const version = newest + 1;
-      const sealed = seal.encrypt(secretContext(name, version), value);
+      const sealed = seal.encrypt(context(name, version), value);
       if (await rows.put({ name, version, sealed, updatedAt: now() }, version - keptVersions + 1)) return { version: String(version) };
     }
     throw new Error(`lost the race for a new version ${tries} times`);
@@ -118,18 +121,24 @@ export function createEmbeddedVault({ rows, seal, now }: EmbeddedVaultParts): Em
 }
 
 /** For rotation. */
-export function secretRecords(rows: SecretRows): SealedRecords {
+export function secretRecords(rows: SecretRows, vault?: string): SealedRecords {
+  const context = contextIn(vault);
   return {
     async page(after, limit) {
       const page = await rows.all(after === undefined ? undefined : position(after), limit);
       return page.map((row) => ({
         cursor: `${row.version} ${row.name}`,
-        context: secretContext(row.name, row.version),
+        context: context(row.name, row.version),
         sealed: row.sealed,
       }));
     },
-    replace: ({ context, sealed: from }, sealed) => rows.replace(context, from, sealed),
+    replace: ({ cursor, sealed: from }, sealed) => rows.replace(position(cursor), from, sealed),
   };
+}
+
+/** No name of a secret has a colon in it. */
+function contextIn(vault: string | undefined): typeof secretContext {
+  return (name, version) => secretContext(vault === undefined ? name : `${vault}:${name}`, version);
 }
 
 function position(cursor: string): { readonly name: string; readonly version: number } {

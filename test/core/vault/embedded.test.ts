@@ -11,14 +11,21 @@ import { createEmbeddedVault, embeddedVaultConfig } from "../../../src/vaults/em
 import type { Stores } from "../crypto/stores.ts";
 import { openStores, temporaryFolder } from "../crypto/stores.ts";
 
-async function make(): Promise<{ readonly vault: EmbeddedVault; readonly stores: Stores; readonly close: () => void }> {
+async function make(): Promise<{
+  readonly vault: EmbeddedVault;
+  /** Another vault, over the very same rows. */
+  readonly other: EmbeddedVault;
+  readonly stores: Stores;
+  readonly close: () => void;
+}> {
   const folder = temporaryFolder();
   const stores = openStores();
   const path = join(folder, "seal.key");
   await createSealFile(path);
   const seal = await openSeal({ config: { type: "file", path }, store: stores.dataKeys, now: Date.now, env: {} });
   return {
-    vault: createEmbeddedVault({ rows: stores.secrets, seal, now: () => 42 }),
+    vault: createEmbeddedVault({ vault: "local", rows: stores.secrets, seal, now: () => 42 }),
+    other: createEmbeddedVault({ vault: "other", rows: stores.secrets, seal, now: () => 42 }),
     stores,
     close() {
       stores.db.close();
@@ -31,9 +38,10 @@ vaultContract({ describe, it }, "embedded", make);
 
 describe("the embedded vault", () => {
   let vault: EmbeddedVault;
+  let other: EmbeddedVault;
   let stores: Stores;
   let close: () => void;
-  beforeEach(async () => ({ vault, stores, close } = await make()));
+  beforeEach(async () => ({ vault, other, stores, close } = await make()));
   afterEach(() => close());
 
   const signal = new AbortController().signal;
@@ -54,6 +62,12 @@ describe("the embedded vault", () => {
     expect(await read("a")).toBe("value 4");
     for (const gone of ["2", "99", "0", "-1", "1e1", "x", ""]) expect(await vault.restore("a", gone, signal)).toBeUndefined();
     expect(await list()).toEqual([{ secret: "a", version: "13", updatedAt: 42 }]);
+  });
+
+  it("a value that is moved to another vault does not open there", async () => {
+    await write("a", "one");
+    await expect(other.read("a", signal)).rejects.toMatchObject({ code: "vault_unavailable" });
+    expect(await read("a")).toBe("one");
   });
 
   it("writes only over the version that was expected", async () => {
