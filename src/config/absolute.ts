@@ -25,11 +25,40 @@ export function absolute(config: ParsedConfig, folder: string, tables: ConfigTab
     return { type: "passphrase", from: from && "file" in from ? { file: at(from.file) } : from };
   }
 
+  /** Where keys of others are kept in files, and secrets are referred to. */
+  const keyFile = <T extends { readonly jwks?: string | undefined }>(entry: T): T =>
+    entry.jwks === undefined ? entry : { ...entry, jwks: at(entry.jwks) };
+
+  function oauth(written: ParsedConfig["oauth"]): ParsedConfig["oauth"] {
+    const { registration, people } = written;
+    const secret = people.openid?.clientSecret;
+    const openid = people.openid && {
+      ...people.openid,
+      ...(secret && "file" in secret ? { clientSecret: { file: at(secret.file) } } : {}),
+    };
+    return {
+      ...written,
+      registration: { ...registration, softwareStatements: registration.softwareStatements.map(keyFile) },
+      people: { ...people, ...(openid ? { openid } : {}) },
+      federation: written.federation.map(keyFile),
+      enterprise: written.enterprise.map(keyFile),
+    };
+  }
+
+  function tls(written: ParsedConfig["server"]["tls"]): ParsedConfig["server"]["tls"] {
+    if (!written) return undefined;
+    const { certificate, key, clientCa } = written;
+    return { certificate: at(certificate), key: at(key), ...(clientCa === undefined ? {} : { clientCa: at(clientCa) }) };
+  }
+
   const table = (kind: "vaults" | "sinks", type: unknown) => tables[kind].find((one) => one.type === type)?.paths;
   const engine = (kind: unknown) => tables.engines.find((one) => one.kind === kind)?.paths;
   const { seal } = config;
   return {
     ...config,
+    server: { ...config.server, tls: tls(config.server.tls) },
+    agents: map(config.agents, keyFile),
+    oauth: oauth(config.oauth),
     store: { ...config.store, path: config.store.path === ":memory:" ? ":memory:" : at(config.store.path) },
     seal: seal.type === "file" ? { ...seal, path: at(seal.path) } : passphrase(seal.from),
     vaults: map(config.vaults, (entry) => part(entry, table("vaults", entry["type"]))),

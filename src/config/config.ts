@@ -1,6 +1,8 @@
 import type { AgentName } from "../core/brand.ts";
 import type { CatalogueEntry } from "../core/catalogue.ts";
 import type { JsonObject } from "../core/json.ts";
+import type { z } from "zod";
+import type { oauth } from "./oauth.ts";
 
 /** A checked configuration: every default filled in, every path absolute, every duration in seconds. Holds no secret value. */
 export interface Config {
@@ -10,6 +12,7 @@ export interface Config {
   readonly vaults: Readonly<Record<string, PartConfig>>;
   readonly credentials: readonly CatalogueEntry[];
   readonly agents: readonly AgentConfig[];
+  readonly oauth: OAuthConfig;
   readonly policy: { readonly directory: string };
   readonly audit: AuditConfig;
   readonly limits: LimitsConfig;
@@ -21,7 +24,18 @@ interface ServerConfig {
   readonly publicUrl: string;
   /** Addresses and networks (CIDR) whose `X-Forwarded-*` headers count. */
   readonly trustedProxies: readonly string[];
+  readonly tls?: TlsConfig;
 }
+
+/** Paths of PEM files. */
+interface TlsConfig {
+  readonly certificate: string;
+  readonly key: string;
+  /** Authorities whose client certificates are accepted. */
+  readonly clientCa?: string | undefined;
+}
+
+export type OAuthConfig = z.output<typeof oauth>;
 
 type SealConfig =
   | { readonly type: "file"; readonly path: string }
@@ -38,6 +52,13 @@ export interface AgentConfig {
   readonly name: AgentName;
   readonly roles: readonly string[];
   readonly owner?: string;
+  readonly redirectUris: readonly string[];
+  /** Path of a JWK Set. */
+  readonly jwks?: string | undefined;
+  /** SHA-256 thumbprint of its TLS client certificate. */
+  readonly certificate?: string | undefined;
+  readonly metadataDocument?: string | undefined;
+  readonly dpop: "optional" | "required";
 }
 
 interface AuditConfig {

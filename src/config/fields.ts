@@ -89,7 +89,7 @@ export const store = z.string({ error: "expected sqlite:PATH" }).transform((text
   return z.NEVER;
 });
 
-const path = z.string().min(1);
+export const path = z.string().min(1);
 
 /** A secret that opens the vault, so no vault can hold it. */
 const secretSource = z.union([
@@ -110,3 +110,6 @@ export const seal = z.discriminatedUnion("type", [
     })
     .describe("A passphrase that opens the key"),
 ]);
+
+/** Where a secret value is: in a vault, or where the vault's own opener may be. */
+export const reference = z.union([z.strictObject({ vault: z.string().min(1), secret: z.string().min(1) }), ...secretSource.options]);

@@ -1,6 +1,20 @@
 import { z } from "zod";
 import { isLoopback } from "./loopback.ts";
-import { agentName, credentialName, duration, labels, listen, network, publicUrl, roleName, seal, store, vaultName } from "./fields.ts";
+import {
+  agentName,
+  credentialName,
+  duration,
+  labels,
+  listen,
+  network,
+  path,
+  publicUrl,
+  roleName,
+  seal,
+  store,
+  vaultName,
+} from "./fields.ts";
+import { agentOAuth, oauth } from "./oauth.ts";
 
 /** What each kind of adapter brings: its name in the file, and the schema of its own keys. */
 export interface ConfigTables {
@@ -18,7 +32,6 @@ interface PartTable {
 
 /** Keys that have a meaning in a later release: named, so that nobody believes in a protection that is not there. */
 export const laterKeys: Readonly<Record<string, string>> = {
-  "server.tls": "TLS comes with a later release; put a proxy in front and set trustedProxies",
   upstreams: "upstream MCP servers come with a later release",
 };
 
@@ -39,20 +52,28 @@ export const commonKeys = {
 
 const server = z
   .strictObject({
-    listen: listen.prefault("127.0.0.1:7420").describe("Address and port. Anything but loopback needs `trustedProxies`."),
+    listen: listen.prefault("127.0.0.1:7420").describe("Address and port. Anything but loopback needs `tls` or `trustedProxies`."),
     publicUrl: publicUrl.optional().describe("How clients reach it; the MCP endpoint is `<publicUrl>/mcp`. Default: `http://<listen>`."),
     trustedProxies: z
       .array(network)
       .default([])
-      .describe("Addresses of proxies that end TLS, e.g. `[10.0.0.0/8]`. Nobody else on another machine may connect."),
+      .describe("Addresses of proxies that end TLS, e.g. `[10.0.0.0/8]`. Without `tls`, nobody else on another machine may connect."),
+    tls: z
+      .strictObject({
+        certificate: path.describe("PEM file with the certificate and its chain. Read again when it changes."),
+        key: path.describe("PEM file with its private key. Nobody else may read it."),
+        clientCa: path.optional().describe("PEM file with the authorities whose client certificates are accepted."),
+      })
+      .optional()
+      .describe("End TLS here (1.2 or later) instead of in a proxy."),
   })
   .superRefine((value, context) => {
     if (isLoopback(value.listen.host)) return;
-    if (value.trustedProxies.length === 0)
+    if (value.trustedProxies.length === 0 && value.tls === undefined)
       context.addIssue({
         code: "custom",
         path: ["listen"],
-        message: "other machines could reach this without TLS; use 127.0.0.1, or put a TLS proxy in front and set trustedProxies",
+        message: "other machines could reach this without TLS; use 127.0.0.1, set tls, or put a TLS proxy in front and set trustedProxies",
       });
     if (value.publicUrl === undefined)
       context.addIssue({ code: "custom", path: ["listen"], message: "set publicUrl to the https URL that clients use" });
@@ -61,6 +82,7 @@ const server = z
 const agent = z.strictObject({
   roles: z.array(roleName).default([]).describe("What policies grant to, e.g. `[data-retrieval]`."),
   owner: z.string().min(1).max(200).optional().describe("Who answers for it."),
+  ...agentOAuth,
 });
 
 const limits = z.strictObject({
@@ -84,6 +106,7 @@ export function configSchema(tables: ConfigTables) {
       .default({})
       .describe("What can be lent."),
     agents: z.record(agentName, agent).default({}).describe("Who may ask. More are added with `leasehold agent add`."),
+    oauth: oauth.prefault({}).describe("How agents come to their tokens."),
     policy: z
       .strictObject({ directory: z.string().min(1).default("./policies").describe("Folder of the Cedar policies.") })
       .prefault({})

@@ -1,3 +1,4 @@
+import type { AgentName } from "../core/brand.ts";
 import { isAgentName, isCredentialName } from "../core/brand.ts";
 import type { CatalogueEntry } from "../core/catalogue.ts";
 import type { JsonObject } from "../core/json.ts";
@@ -10,12 +11,18 @@ export function settle(parsed: ParsedConfig): Config {
   const { server, seal } = parsed;
   const { host, port } = server.listen;
   return {
-    server: { ...server, publicUrl: server.publicUrl ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}` },
+    server: {
+      listen: server.listen,
+      publicUrl: server.publicUrl ?? `${server.tls ? "https" : "http"}://${host.includes(":") ? `[${host}]` : host}:${port}`,
+      trustedProxies: server.trustedProxies,
+      ...(server.tls ? { tls: server.tls } : {}),
+    },
     store: parsed.store,
     seal: seal.type === "file" ? seal : { type: seal.type, ...(seal.from === undefined ? {} : { from: seal.from }) },
     vaults: Object.fromEntries(Object.entries(parsed.vaults).map(([name, entry]) => [name, part(entry)])),
     credentials: Object.entries(parsed.credentials).map(([name, entry]) => credential(name, entry)),
     agents: Object.entries(parsed.agents).map(([name, entry]) => agent(name, entry)),
+    oauth: parsed.oauth,
     policy: parsed.policy,
     audit: { sinks: parsed.audit.sinks.map(part), checkpointEvery: parsed.audit.checkpointEvery },
     limits: parsed.limits,
@@ -33,7 +40,8 @@ function credential(name: string, entry: Readonly<Record<string, unknown>>): Cat
   return { name, engine, description, labels, ttl, maxLeases, spec };
 }
 
-function agent(name: string, entry: { readonly roles: readonly string[]; readonly owner?: string | undefined }): AgentConfig {
+function agent(name: string, entry: ParsedConfig["agents"][AgentName]): AgentConfig {
   if (!isAgentName(name)) throw new TypeError("the schema let an agent name pass");
-  return { name, roles: entry.roles, ...(entry.owner === undefined ? {} : { owner: entry.owner }) };
+  const { owner, ...rest } = entry;
+  return { name, ...rest, ...(owner === undefined ? {} : { owner }) };
 }

@@ -11,7 +11,8 @@ import type { BrokerParts, Used, UseRequest } from "./parts.ts";
 import { engineOf, materialOf } from "./parts.ts";
 import type { Material } from "./ports.ts";
 import type { Agent, Principal } from "./principal.ts";
-import type { AccessRequest, Delivery, OperationFacts, OperationKind } from "./request.ts";
+import { owns, within } from "./narrow.ts";
+import type { AccessRequest, Action, Delivery, OperationFacts, OperationKind } from "./request.ts";
 
 /** The one door. Every face enters here, and nothing reaches a vault, an engine or a target by another way. */
 export interface Broker {
@@ -98,7 +99,7 @@ export function createBroker(parts: BrokerParts): Broker {
   async function own(principal: Principal, id: LeaseId | undefined, correlation: CorrelationId): Promise<Lease> {
     await judge.admit(principal);
     const lease = id && (await leases.find(id));
-    if (lease && lease.agent === principal.agent) return lease;
+    if (lease && owns(principal, lease)) return lease;
     const why = lease ? "not-owner" : "unknown";
     await audit.append({ kind: "lease.refused", actor: actorOf(principal), correlation, lease: id ?? "", why });
     throw new Failure("not_found", { what: "lease" });
@@ -111,11 +112,14 @@ export function createBroker(parts: BrokerParts): Broker {
   }
 
   async function outlook(principal: Principal): Promise<Outlook> {
-    const agent = await judge.admit(principal);
+    const agents = await judge.admitAll(principal);
+    const could = (action: Action, entry: CatalogueEntry) => agents.every((one) => parts.authorizer.couldEver(one, action, entry));
+    const [agent] = agents;
     const visible: Visible[] = [];
     for (const entry of parts.catalogue.list()) {
-      const deliveries = (["use", "inject", "reveal"] as const).filter((action) => parts.authorizer.couldEver(agent, action, entry));
-      if (deliveries.length === 0 && !parts.authorizer.couldEver(agent, "list", entry)) continue;
+      if (!within(principal.credentials, entry.name)) continue;
+      const deliveries = (["use", "inject", "reveal"] as const).filter((action) => could(action, entry));
+      if (deliveries.length === 0 && !could("list", entry)) continue;
       visible.push({ entry, deliveries, operations: engineOf(parts, entry).operations(entry) });
     }
     return { agent, visible };
@@ -157,7 +161,7 @@ export function createBroker(parts: BrokerParts): Broker {
       await judge.admit(principal);
       const id = await parts.handles.redeem(handle, principal, correlation);
       const lease = await leases.find(id);
-      if (!lease || lease.agent !== principal.agent || !isIn(lease, "active") || lease.expiresAt <= now())
+      if (!lease || !owns(principal, lease) || !isIn(lease, "active") || lease.expiresAt <= now())
         throw await ended(principal, id, correlation);
       const ask = { credential: lease.credential, delivery: lease.delivery, purpose: lease.purpose, lease: lease.id, correlation };
       const { event, entry } = await judge.permit(principal, { act: "operate", ...ask });
@@ -169,7 +173,7 @@ export function createBroker(parts: BrokerParts): Broker {
 
     async leases(principal) {
       await judge.admit(principal);
-      return leases.list({ agent: principal.agent, live: true, limit: 200 });
+      return (await leases.list({ agent: principal.agent, live: true, limit: 200 })).filter((lease) => owns(principal, lease));
     },
 
     async find(principal, correlation) {

@@ -44,4 +44,14 @@ export type Decision =
   | { readonly outcome: "deny"; readonly policies: readonly string[]; readonly reason: DenyReason };
 
 /** `default`: no permit matched. `forbid`: a policy forbids. `error`: a policy failed to evaluate, which denies and alarms. */
-export type DenyReason = "default" | "forbid" | "error" | "frozen" | "disabled" | "unknown-credential" | "unknown-agent" | "quota";
+export type DenyReason =
+  | "default"
+  | "forbid"
+  | "error"
+  | "frozen"
+  | "disabled"
+  | "unknown-credential"
+  | "unknown-agent"
+  | "quota"
+  /** The token is not good for this credential or this kind of operation, whatever policy says. */
+  | "narrowed";

@@ -13,6 +13,8 @@ export interface Failures {
   needs_approval: { readonly groups: readonly string[] };
   /** The caller has no usable identity. */
   unauthenticated: NoFacts;
+  /** The access token is narrowed to other scopes; these are what the call takes. */
+  insufficient_scope: { readonly scopes: readonly string[] };
   /** No such lease or handle, or not the caller's: the two are indistinguishable on purpose. */
   not_found: { readonly what: "lease" | "handle" };
   /** The lease ended: expired, revoked, or on its way there. */
@@ -61,6 +63,7 @@ export function failureSentences(): readonly (readonly [FailureCode, string])[] 
     ["denied", describe("denied", { policies: [] })],
     ["needs_approval", describe("needs_approval", { groups: ["security"] })],
     ["unauthenticated", describe("unauthenticated", {})],
+    ["insufficient_scope", describe("insufficient_scope", { scopes: ["leases:write"] })],
     ["not_found", describe("not_found", { what: "lease" })],
     ["lease_ended", describe("lease_ended", {})],
     ["invalid_request", "What is wrong with the request, naming the argument."],
@@ -80,6 +83,7 @@ const sentences: Describe = {
   denied: () => "Policy does not allow this. Ask the operator, or find_credentials for what you may use.",
   needs_approval: (f) => `This needs approval by: ${f.groups.join(", ")}.`,
   unauthenticated: () => "Not authenticated. Present a valid, unexpired access token.",
+  insufficient_scope: (f) => `The access token is not good for this: it takes the scope ${f.scopes.join(" ")}. Sign in again with it.`,
   not_found: (f) => `No such ${f.what}.`,
   lease_ended: () => "This lease has ended. Request a new one.",
   invalid_request: (f) => f.problem,

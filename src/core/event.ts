@@ -13,12 +13,17 @@ export type Actor =
       readonly kind: Principal["kind"];
       readonly user?: string;
       readonly chain?: readonly AgentName[];
+      readonly client?: string;
       readonly token?: string;
       readonly session: string;
       readonly transport: Transport;
       readonly ip?: string;
     }
   | { readonly type: "operator"; readonly name: string }
+  /** A person who signed in; `user` is the account. */
+  | { readonly type: "user"; readonly user: string; readonly name: string; readonly ip?: string }
+  /** An OAuth client, at the authorization server; before it has proved anything, its id is only what it said. */
+  | { readonly type: "client"; readonly client?: string; readonly ip?: string }
   | { readonly type: "broker" };
 
 /**
@@ -98,8 +103,68 @@ export type EventBody =
   | { readonly kind: "agent.refused"; readonly agent: AgentName; readonly why: "unknown-agent" | "disabled" | "frozen" }
   | { readonly kind: "tool.refused"; readonly tool: string }
   | { readonly kind: "agent.frozen" | "agent.unfrozen" | "agent.added" | "agent.disabled" | "agent.enabled"; readonly agent: AgentName }
-  | { readonly kind: "token.minted"; readonly agent: AgentName; readonly token: string; readonly expiresAt: number }
-  | { readonly kind: "token.revoked"; readonly agent: AgentName; readonly token?: string }
+  | {
+      readonly kind: "token.minted";
+      readonly agent: AgentName;
+      readonly token: string;
+      readonly expiresAt: number;
+      /** OAuth grant type; absent for tokens of the command line. */
+      readonly grant?: string;
+      readonly client?: string;
+      readonly user?: string;
+      readonly session?: string;
+      readonly chain?: readonly AgentName[];
+      readonly scope?: string;
+      /** Who vouched for a workload: issuer and subject of the token that was exchanged. */
+      readonly evidence?: { readonly issuer: string; readonly subject: string };
+    }
+  | {
+      readonly kind: "token.revoked";
+      readonly agent?: AgentName;
+      readonly token?: string;
+      readonly client?: string;
+      readonly session?: string;
+    }
+  /** `error` is the OAuth error code, `why` our own words for the operator. */
+  | { readonly kind: "token.refused"; readonly error: string; readonly why: string; readonly grant?: string; readonly client?: string }
+  /** A finding: a code or refresh token came a second time, so one of two parties stole it. All that came of it was revoked. */
+  | { readonly kind: "token.replayed"; readonly what: "code" | "refresh-token"; readonly client: string; readonly session: string }
+  | {
+      readonly kind: "client.registered";
+      readonly client: string;
+      readonly agent: AgentName;
+      readonly source: "operator" | "dcr" | "cimd";
+      readonly invitation?: string;
+      readonly name?: string;
+    }
+  | { readonly kind: "client.updated" | "client.frozen" | "client.unfrozen"; readonly client: string }
+  | { readonly kind: "client.removed"; readonly client: string; readonly why: "operator" | "itself" | "idle" }
+  | { readonly kind: "registration.refused"; readonly error: string; readonly why: string; readonly count: number }
+  | {
+      readonly kind: "invitation.created";
+      readonly invitation: string;
+      readonly roles: readonly string[];
+      readonly uses: number;
+      readonly expiresAt: number;
+    }
+  | { readonly kind: "invitation.revoked"; readonly invitation: string }
+  | { readonly kind: "user.added"; readonly user: string; readonly name: string; readonly role: string }
+  | {
+      readonly kind: "user.disabled" | "user.enabled" | "user.frozen" | "user.unfrozen" | "user.invited" | "user.sessions-ended";
+      readonly user: string;
+    }
+  | { readonly kind: "user.enrolled"; readonly user: string; readonly method: "password" | "totp" | "passkey" }
+  | { readonly kind: "user.signed-in"; readonly user: string; readonly method: "password" | "passkey" | "openid" }
+  /** In sums: `count` attempts since the last line. `user` only where there is such an account. */
+  | { readonly kind: "user.refused"; readonly user?: string; readonly why: string; readonly count: number }
+  | {
+      readonly kind: "consent.given" | "consent.refused";
+      readonly user: string;
+      readonly client: string;
+      readonly agent: AgentName;
+      readonly scope: string;
+    }
+  | { readonly kind: "key.rotated"; readonly key: string }
   | { readonly kind: "auth.refused"; readonly why: string; readonly transport: Transport; readonly ip?: string; readonly count: number }
   | { readonly kind: "secret.written" | "secret.removed"; readonly vault: string; readonly secret: string; readonly version?: string }
   | { readonly kind: "seal.rotated"; readonly key: string }
@@ -119,8 +184,9 @@ export function actorOf(principal: Principal): Actor {
     type: "agent",
     agent: principal.agent,
     kind: principal.kind,
-    ...(principal.onBehalfOf ? { user: principal.onBehalfOf.subject } : {}),
+    ...(principal.onBehalfOf ? { user: principal.onBehalfOf.account } : {}),
     ...(principal.chain.length > 0 ? { chain: principal.chain } : {}),
+    ...(principal.client === undefined ? {} : { client: principal.client }),
     ...(principal.authenticated.tokenId ? { token: principal.authenticated.tokenId } : {}),
     session: principal.session,
     transport: principal.transport,

@@ -7,6 +7,7 @@ import { Failure } from "./errors.ts";
 import type { AgentDirectory, AuditLog, Authorizer, Exposures, Sessions } from "./ports.ts";
 import type { Agent, Principal } from "./principal.ts";
 import type { Delivery, OperationFacts } from "./request.ts";
+import { combine, isNarrowedFrom } from "./narrow.ts";
 import { unreachable } from "./unreachable.ts";
 
 /** One question to policy, whoever raised it: a grant, an operation with a lease, a renewal, a look at the catalogue. */
@@ -52,6 +53,8 @@ export interface Judge {
   permit(principal: Principal, ask: Ask): Promise<Permission>;
   /** The agent's record, or throws: for calls that name no credential. */
   admit(principal: Principal): Promise<Agent>;
+  /** The records of the caller and of all agents that it acts for, or throws. */
+  admitAll(principal: Principal): Promise<readonly [Agent, ...Agent[]]>;
   /** Writes a refusal that was found after policy had allowed, e.g. an exceeded quota. */
   refuse(permission: Permission, reason: DenyReason): Promise<void>;
 }
@@ -75,6 +78,37 @@ export function createJudge(parts: JudgeParts): Judge {
     };
   }
 
+  /**
+   * An agent that acts for others can do what each of them could, and no more: policy is asked for all of them, as if
+   * each had come itself. A chain of one, the common case, is one question.
+   */
+  async function judge(principal: Principal, ask: Ask, agent: Agent, entry: CatalogueEntry, ttl: number): Promise<Decision> {
+    if (isNarrowedFrom(principal, ask)) return deny("narrowed");
+    const exposed = await parts.exposures.isExposed(entry.name);
+    const own = await parts.authorizer.decide(question(principal, ask, agent, entry, ttl, exposed));
+    if (principal.chain.length === 0) return own;
+    const others: Decision[] = [];
+    for (const [index, name] of principal.chain.entries()) {
+      const other = await parts.agents.find(name);
+      const barred = bar(other);
+      const standIn = { ...principal, agent: name, chain: principal.chain.slice(index + 1) };
+      others.push(
+        !other || barred
+          ? deny(barred ?? "unknown-agent")
+          : await parts.authorizer.decide(question(standIn, ask, other, entry, ttl, exposed)),
+      );
+    }
+    return combine(own, others);
+  }
+
+  async function admit(principal: Principal, name = principal.agent): Promise<Agent> {
+    const agent = await parts.agents.find(name);
+    const why = bar(agent);
+    if (agent && !why) return agent;
+    await parts.audit.append({ kind: "agent.refused", actor: actorOf(principal), agent: name, why: why ?? "unknown-agent" });
+    throw new Failure("denied", { policies: [] });
+  }
+
   /** Which policy forbids is told to those only who may know of the credential: to others it would say that there is one. */
   function mayKnow(agent: Agent, entry: CatalogueEntry): boolean {
     return (["list", "use", "inject", "reveal"] as const).some((action) => parts.authorizer.couldEver(agent, action, entry));
@@ -87,14 +121,10 @@ export function createJudge(parts: JudgeParts): Judge {
       const agent = await parts.agents.find(principal.agent);
       const entry = parts.catalogue.find(ask.credential);
       const ttl = ask.ttl ?? entry?.ttl.default ?? 0;
-      const exposed = entry ? await parts.exposures.isExposed(entry.name) : false;
       // Named as it is when the question is put: a reload in between must not sign for what it did not decide.
       const bundle = parts.authorizer.bundle;
       const barred = bar(agent);
-      const decision =
-        !agent || barred || !entry
-          ? deny(barred ?? "unknown-credential")
-          : await parts.authorizer.decide(question(principal, ask, agent, entry, ttl, exposed));
+      const decision = !agent || barred || !entry ? deny(barred ?? "unknown-credential") : await judge(principal, ask, agent, entry, ttl);
       const event = decided(principal, ask, decision, ttl, bundle);
       if (agent && entry && decision.outcome === "allow") return { agent, entry, decision, ttl, bundle, event };
 
@@ -102,12 +132,13 @@ export function createJudge(parts: JudgeParts): Judge {
       throw refusal(agent && entry && mayKnow(agent, entry) ? decision : { ...decision, policies: [] });
     },
 
-    async admit(principal) {
-      const agent = await parts.agents.find(principal.agent);
-      const why = bar(agent);
-      if (agent && !why) return agent;
-      await parts.audit.append({ kind: "agent.refused", actor: actorOf(principal), agent: principal.agent, why: why ?? "unknown-agent" });
-      throw new Failure("denied", { policies: [] });
+    admit: (principal) => admit(principal),
+
+    async admitAll(principal) {
+      const own = await admit(principal);
+      const others: Agent[] = [];
+      for (const name of principal.chain) others.push(await admit(principal, name));
+      return [own, ...others];
     },
 
     async refuse(permission, reason) {

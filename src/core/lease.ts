@@ -22,7 +22,17 @@ export type Next<From extends LeaseState> = (typeof transitions)[From][number];
 /** States in which something may exist at the target. They count against quotas and are watched by the reaper. */
 export const liveStates = ["issuing", "active", "expired", "revoking", "stuck"] as const satisfies readonly LeaseState[];
 
-export type EndReason = "agent" | "operator" | "expired" | "frozen" | "recovered" | "mint-failed" | "one-time" | "run-ended" | "policy";
+export type EndReason =
+  | "agent"
+  | "operator"
+  | "expired"
+  | "frozen"
+  | "unauthorized"
+  | "recovered"
+  | "mint-failed"
+  | "one-time"
+  | "run-ended"
+  | "policy";
 
 /** What was lent, until when, and how to undo it. Times are milliseconds since the epoch. */
 export interface Lease<State extends LeaseState = LeaseState> {
@@ -32,6 +42,12 @@ export interface Lease<State extends LeaseState = LeaseState> {
   readonly version: number;
   readonly agent: AgentName;
   readonly session: string;
+  /** `jti` of the access token that it was lent by. */
+  readonly token?: string;
+  /** Account of the user on whose behalf it was lent. */
+  readonly account?: string;
+  /** Agents on whose behalf it was lent, nearest first: it ends with the right of any of them. Absent: none. */
+  readonly chain?: readonly AgentName[];
   readonly credential: CredentialName;
   readonly engine: string;
   readonly delivery: Delivery;

@@ -11,6 +11,7 @@ import { materialOf } from "./parts.ts";
 import type { Material, OperationResult, PreparedOperation } from "./ports.ts";
 import type { Principal } from "./principal.ts";
 import type { AccessRequest, OperationFacts } from "./request.ts";
+import { owns } from "./narrow.ts";
 
 /** How an operation comes by its lease: the caller's own by id, or a fresh one. */
 export interface LeaseSource {
@@ -46,7 +47,7 @@ export function createOperator(parts: BrokerParts, source: LeaseSource): (princi
   async function held(principal: Principal, credential: CredentialName): Promise<Lease | undefined> {
     const mine = await parts.leases.list({ agent: principal.agent, credential, live: true, limit: 50 });
     // A one-time lease belongs to the call that took it: another would use it up under its hands.
-    const fit = (lease: Lease): boolean => usable(lease) && !lease.oneTime && lease.session === principal.session;
+    const fit = (lease: Lease): boolean => usable(lease) && !lease.oneTime && owns(principal, lease) && lease.session === principal.session;
     return mine.find((lease) => fit(lease) && lease.expiresAt - now() > 5_000);
   }
 

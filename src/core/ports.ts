@@ -98,6 +98,12 @@ export interface AuditSink {
 
 export interface LeaseFilter {
   readonly agent?: AgentName;
+  /** On behalf of this user. */
+  readonly account?: string;
+  /** On behalf of this agent, by another one. */
+  readonly actingFor?: AgentName;
+  /** Lent in this session, or by the token of this id. */
+  readonly session?: string;
   readonly credential?: CredentialName;
   readonly engine?: string;
   readonly live?: boolean;

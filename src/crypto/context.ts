@@ -1,6 +1,6 @@
 import type { LeaseId } from "../core/brand.ts";
 
-type Purpose = "secret" | "lease-material" | "signing-key" | "data-key";
+type Purpose = "secret" | "lease-material" | "signing-key" | "data-key" | "oauth-record" | "oauth-client" | "totp-key";
 
 /**
  * What a sealed value is and where it belongs. It is authenticated with the value, so bytes that are
@@ -24,6 +24,19 @@ export function leaseContext(lease: LeaseId): SealContext {
 /** No kind contains a slash, so kind and name cannot be confused. */
 export function keyContext(kind: string, name: string): SealContext {
   return { purpose: "signing-key", name: `${kind}/${name}`, version: 1 };
+}
+
+/** `digest` in base64url. No model contains a slash. */
+export function oauthRecordContext(model: string, digest: string): SealContext {
+  return { purpose: "oauth-record", name: `${model}/${digest}`, version: 1 };
+}
+
+export function oauthClientContext(client: string): SealContext {
+  return { purpose: "oauth-client", name: client, version: 1 };
+}
+
+export function totpContext(account: string): SealContext {
+  return { purpose: "totp-key", name: account, version: 1 };
 }
 
 /**

@@ -30,6 +30,8 @@ export interface KeyRow {
   readonly sealed: Uint8Array;
   /** DER (SPKI), `null` for `hmac`. */
   readonly publicKey: Uint8Array | null;
+  /** Milliseconds since the epoch; 0 or absent for keys from before they rotated. */
+  readonly createdAt?: number;
 }
 
 /** The broker's own keys at rest. */
@@ -47,19 +49,28 @@ export interface KeyParts<Kind extends KeyKind> {
   readonly seal: Seal;
   readonly name: string;
   readonly kind: Kind;
+  /** When it is made, if it is: for keys that rotate. */
+  readonly createdAt?: number;
 }
 
 /** The key of that name, made on first use; processes that start together agree on one. Throws `SetupError`. */
 export async function loadOrCreateKey<Kind extends KeyKind>(parts: KeyParts<Kind>): Promise<KeyKinds[Kind]> {
   const { rows, seal, name, kind } = parts;
-  const present = (await rows.get(name)) ?? (await create(parts)) ?? (await rows.get(name));
-  if (!present || present.kind !== kind) throw altered(name);
+  const present = (await rows.get(name)) ?? (await createKey(parts)) ?? (await rows.get(name));
+  if (!present) throw altered(name);
+  return openKey(seal, present, kind);
+}
+
+/** The key of a row. Throws `SetupError` when it is not of that kind, or was altered. */
+export async function openKey<Kind extends KeyKind>(seal: Seal, row: KeyRow, kind: Kind): Promise<KeyKinds[Kind]> {
+  const { name } = row;
+  if (row.kind !== kind) throw altered(name);
   try {
-    const secret = await seal.open(keyContext(kind, name), present.sealed);
+    const secret = await seal.open(keyContext(kind, name), row.sealed);
     const key = secret.use((bytes) => codecs[kind].load(bytes));
     secret.destroy();
     // Whoever swaps the public half would have others trust signatures of their own.
-    if ("publicKey" in key && !spki(key.publicKey).equals(present.publicKey ?? Buffer.alloc(0))) throw altered(name);
+    if ("publicKey" in key && !spki(key.publicKey).equals(row.publicKey ?? Buffer.alloc(0))) throw altered(name);
     return key;
   } catch (cause) {
     throw cause instanceof SealError ? altered(name, cause) : cause;
@@ -80,9 +91,11 @@ export function keyRecords(rows: KeyRows): SealedRecords {
   };
 }
 
-async function create({ rows, seal, name, kind }: KeyParts<KeyKind>): Promise<KeyRow | undefined> {
+/** A new key, or `undefined` when there is one of that name. */
+export async function createKey({ rows, seal, name, kind, createdAt }: KeyParts<KeyKind>): Promise<KeyRow | undefined> {
   const { secret, publicKey } = codecs[kind].make();
-  const row = { name, kind, sealed: seal.encrypt(keyContext(kind, name), secret), publicKey };
+  const sealed = seal.encrypt(keyContext(kind, name), secret);
+  const row = { name, kind, sealed, publicKey, ...(createdAt === undefined ? {} : { createdAt }) };
   secret.fill(0);
   return (await rows.add(row)) ? row : undefined;
 }

@@ -6,15 +6,15 @@ import type { Agent } from "../core/principal.ts";
 /** What the store holds of an agent beside the configuration file. Times are milliseconds since the epoch. */
 interface AgentRecord {
   readonly name: AgentName;
-  /** Present for agents that were added at the command line. */
-  readonly added?: { readonly roles: readonly string[]; readonly owner?: string };
+  /** Present for agents that are not of the configuration file. */
+  readonly added?: AddedAgent;
   readonly frozen: boolean;
   readonly disabled: boolean;
   readonly tokensValidFrom: number;
 }
 
 type AgentChange =
-  | { readonly kind: "agent.added"; readonly roles: readonly string[]; readonly owner?: string }
+  | ({ readonly kind: "agent.added" } & AddedAgent)
   | { readonly kind: "agent.frozen" | "agent.unfrozen" | "agent.disabled" | "agent.enabled" }
   | { readonly kind: "token.revoked" };
 
@@ -30,10 +30,15 @@ export interface ConfiguredAgent {
   readonly owner?: string;
 }
 
+/** An agent of the store. Whoever registered it first counts; absent, that is the operator. */
+interface AddedAgent extends ConfiguredAgent {
+  readonly registeredBy?: Agent["registeredBy"];
+}
+
 export interface Agents extends AgentDirectory {
   list(): Promise<readonly Agent[]>;
   /** Adds, or changes the roles of an agent that was added before. Agents of the configuration file are changed there. */
-  add(name: AgentName, agent: ConfiguredAgent, by: Actor): Promise<"added" | "configured">;
+  add(name: AgentName, agent: AddedAgent, by: Actor): Promise<"added" | "configured">;
   change(name: AgentName, kind: Exclude<AgentChange["kind"], "agent.added">, by: Actor): Promise<boolean>;
 }
 
@@ -45,13 +50,14 @@ export function createAgents(parts: {
   const { configured, records } = parts;
 
   function merge(name: AgentName, record: AgentRecord | undefined): Agent | undefined {
-    const base = configured.get(name) ?? record?.added;
+    const fixed = configured.get(name);
+    const base = fixed ?? record?.added;
     if (!base) return undefined;
     return {
       name,
       roles: base.roles,
       ...(base.owner === undefined ? {} : { owner: base.owner }),
-      registeredBy: "operator",
+      registeredBy: fixed ? "operator" : (record?.added?.registeredBy ?? "operator"),
       frozen: record?.frozen ?? false,
       disabled: record?.disabled ?? false,
       tokensValidFrom: record?.tokensValidFrom ?? 0,

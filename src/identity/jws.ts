@@ -23,21 +23,24 @@ export function signJws(jws: Jws, privateKey: KeyObject): string {
  * `x5u`, `crit`, `b64`), is refused before any cryptography. Synchronous on purpose: 71 µs here, while
  * concurrent verifications through the thread pool queue for longer than that.
  */
-export function openJws(token: string, expected: { readonly kid: string; readonly typ: string; readonly publicKey: KeyObject }): Jws {
+export function openJws(token: string, expected: { readonly typ: string; readonly key: (kid: string) => KeyObject | undefined }): Jws {
   if (token.length > longest) throw new Error("token is too long");
   const parts = token.split(".");
   const [head, body, tail] = parts;
   if (parts.length !== 3 || !head || !body || !tail) throw new Error("not a compact JWS");
 
   const header = decodeObject(head);
-  if (Object.keys(header).length !== 3 || header["alg"] !== "ES256" || header["kid"] !== expected.kid || header["typ"] !== expected.typ)
+  const { alg, kid, typ, ...more } = header;
+  if (Object.keys(more).length > 0 || alg !== "ES256" || typeof kid !== "string" || typ !== expected.typ)
     throw new Error("unexpected token header");
+  const publicKey = expected.key(kid);
+  if (!publicKey) throw new Error("token is signed with an unknown key");
 
   const signature = decode(tail);
   const genuine = verify(
     "sha256",
     Buffer.from(token.slice(0, head.length + 1 + body.length)),
-    { key: expected.publicKey, dsaEncoding: "ieee-p1363" },
+    { key: publicKey, dsaEncoding: "ieee-p1363" },
     signature,
   );
   if (signature.length !== 64 || !genuine) throw new Error("bad signature");

@@ -1,15 +1,19 @@
 import type { AgentName, CredentialName, LeaseId } from "../core/brand.ts";
 import type { Catalogue } from "../core/catalogue.ts";
 import type { Actor } from "../core/event.ts";
-import type { Lease } from "../core/lease.ts";
+import type { EndReason, Lease } from "../core/lease.ts";
 import type { AuditLog, CredentialEngine, LeaseBook, LeaseFilter } from "../core/ports.ts";
 import type { Retirement } from "../core/retire.ts";
 import { everyLive } from "./reaper.ts";
 import type { SweepReport } from "./sweep.ts";
 import { sweepCredential } from "./sweep.ts";
 
-interface FreezeReport {
+interface FreezeReport extends Ended {
   readonly agent: AgentName;
+}
+
+/** What became of leases that were to end. */
+interface Ended {
   /** Leases that are gone at their target. */
   readonly revoked: number;
   /** Leases that are not yet: retried until they are. */
@@ -25,9 +29,13 @@ export interface Operator {
   /** From now on every call of this agent is refused; then all its leases end at their targets. `undefined`: no such agent. */
   freeze(agent: AgentName, by: string): Promise<FreezeReport | undefined>;
   unfreeze(agent: AgentName, by: string): Promise<boolean>;
+  /** Ends all leases of an agent, on behalf of a user, or of a session, whose right to them is gone. */
+  end(whose: Whose, by: Actor): Promise<Ended>;
   /** Compares what exists at the targets with what is on record. */
   sweep(options: { readonly credential?: CredentialName; readonly remove: boolean }): Promise<readonly SweepReport[]>;
 }
+
+type Whose = { readonly agent: AgentName } | { readonly account: string } | { readonly session: string };
 
 export interface OperatorParts {
   readonly leases: LeaseBook;
@@ -56,11 +64,10 @@ export function createOperator(parts: OperatorParts): Operator {
       const actor: Actor = { type: "operator", name: by };
       // The refusal first: a lease that is granted between the two would escape the other order.
       if (!(await parts.agents.change(agent, "agent.frozen", actor))) return undefined;
-      const held: Lease[] = [];
-      for await (const lease of everyLive(leases, { agent })) held.push(lease);
-      const ended = await Promise.all(held.map((lease) => end(lease, actor)));
-      return { agent, revoked: ended.filter((lease) => !isPending(lease)).length, pending: ended.filter(isPending) };
+      return { agent, ...(await endAll({ agent }, "frozen", actor)) };
     },
+
+    end: (whose, by) => endAll(whose, "unauthorized", by),
 
     unfreeze: (agent, by) => parts.agents.change(agent, "agent.unfrozen", { type: "operator", name: by }),
 
@@ -75,9 +82,18 @@ export function createOperator(parts: OperatorParts): Operator {
     },
   };
 
-  async function end(lease: Lease, actor: Actor): Promise<Lease> {
-    await retirement.retire(lease, "frozen", actor);
-    return (await leases.find(lease.id)) ?? lease;
+  async function endAll(whose: Whose, reason: EndReason, actor: Actor): Promise<Ended> {
+    const held: Lease[] = [];
+    for await (const lease of everyLive(leases, whose)) held.push(lease);
+    // What others borrowed for this agent goes with its right to it: it has never been their own.
+    if ("agent" in whose) for await (const lease of everyLive(leases, { actingFor: whose.agent })) held.push(lease);
+    const ended = await Promise.all(
+      held.map(async (lease) => {
+        await retirement.retire(lease, reason, actor);
+        return (await leases.find(lease.id)) ?? lease;
+      }),
+    );
+    return { revoked: ended.filter((lease) => !isPending(lease)).length, pending: ended.filter(isPending) };
   }
 }
 

@@ -123,6 +123,8 @@ function sayReason(
       return "there is no such agent";
     case "unknown-credential":
       return "there is no such credential";
+    case "narrowed":
+      return "the token is not good for this, whatever policy says";
     case "quota":
       return `${question.agent.name} holds as many leases as it may`;
     default:

@@ -32,12 +32,12 @@ export function unfit(question: Question): string | undefined {
   const said = [question.purpose, ...optional(question.ticket)];
   const asker = [agent.name, ...agent.roles, agent.registeredBy, principal.kind, principal.transport, principal.authenticated.method];
   const user = principal.onBehalfOf;
-  const known = optional(agent.owner, principal.sourceIp, user?.subject, user?.issuer, user?.email);
+  const known = optional(agent.owner, principal.sourceIp, principal.client, user?.subject, user?.issuer, user?.email);
   const asked = [question.action, entry.name, entry.engine, ...Object.entries(entry.labels).flat()];
   const texts = [said, asker, known, asked].flat();
   if (!texts.every(isText)) return `a text is not one, or longer than ${maxText}`;
 
-  const sets = [session.lentLabels, session.calledTools, question.approvals, ...setsOf(operation)];
+  const sets = [principal.chain, user?.teams ?? [], session.lentLabels, session.calledTools, question.approvals, ...setsOf(operation)];
   if (!sets.every((set) => Array.isArray(set) && set.length <= maxMembers && set.every(isText)))
     return `a set is not one of texts, or larger than ${maxMembers}`;
 
@@ -87,7 +87,7 @@ export function entitiesOf(question: Question, facts: Facts): EntityJson[] {
     entities.push({
       uid: userOf(user),
       attrs: { issuer: user.issuer, ...(user.email === undefined ? {} : { email: user.email }) },
-      parents: [],
+      parents: user.teams.map((team) => uid("Team", `${user.issuer}#${team}`)),
     });
   return entities;
 }
@@ -113,6 +113,8 @@ export function contextOf(question: Question): Context {
       calledTools: [...session.calledTools],
     },
     approvals: [...question.approvals],
+    chain: [...principal.chain],
+    ...(principal.client === undefined ? {} : { client: principal.client }),
     ...(question.ticket === undefined ? {} : { ticket: question.ticket }),
     ...(from === undefined ? {} : { sourceIp: { __extn: { fn: "ip", arg: from } } }),
     ...(principal.onBehalfOf ? { onBehalfOf: { __entity: userOf(principal.onBehalfOf) } } : {}),

@@ -4,7 +4,9 @@ const asked = `    purpose: String,
     transport: String,
     sourceIp?: ipaddr,
     now: datetime,
+    client?: String,
     onBehalfOf?: User,
+    chain: Set<String>,
     authenticated: Authenticated,
     session: Session,
     approvals: Set<String>`;
@@ -31,7 +33,8 @@ namespace Leasehold {
     frozen: Bool,
   };
 
-  // The id is "<issuer>#<subject>": a subject means nothing without the issuer that vouches for it.
+  // The id is "<issuer>#<subject>": a subject means nothing without the issuer that vouches for it. Parents: their
+  // teams, "<issuer>#<team>".
   entity User in [Team] {
     email?: String,
     issuer: String,
@@ -51,7 +54,7 @@ namespace Leasehold {
   };
 
   type Authenticated = {
-    method: String,        // "access-token" or "local-peer"
+    method: String,        // "access-token", "certificate" or "local-peer"
     senderConstrained: Bool,
     ageSeconds: Long,
   };
@@ -64,6 +67,8 @@ namespace Leasehold {
     calledTools: Set<String>,
   };
 
+  // client: the OAuth client that the token was issued to. chain: agents that the caller acts for, nearest first;
+  // policy is asked for each of them too, and all must be allowed.
   type Asked = {
 ${asked},
   };

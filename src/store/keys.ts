@@ -1,7 +1,8 @@
 import type { LeaseId } from "../core/brand.ts";
 import { leaseContext } from "../crypto/context.ts";
 import type { DataKeyStore, SealedRecords } from "../crypto/key-store.ts";
-import type { KeyRow, KeyRows } from "../crypto/keys.ts";
+import type { RotatingKeyRows } from "../crypto/key-set.ts";
+import type { KeyRow } from "../crypto/keys.ts";
 import type { Journal } from "./journal.ts";
 import { silent } from "./journal.ts";
 import type { Database } from "./sqlite.ts";
@@ -59,8 +60,8 @@ export function createDataKeyStore(database: Database, journal: Journal): DataKe
 }
 
 /** The broker's own keys, sealed. */
-export function createKeyRows(database: Database, journal: Journal): KeyRows {
-  const columns = ["name", "kind", "sealed", "public_key as publicKey"] as const;
+export function createKeyRows(database: Database, journal: Journal): RotatingKeyRows {
+  const columns = ["name", "kind", "sealed", "public_key as publicKey", "created_at as createdAt"] as const;
   const query = () => database.read.selectFrom("signing_keys").select(columns);
 
   return {
@@ -69,9 +70,9 @@ export function createKeyRows(database: Database, journal: Journal): KeyRows {
       return row && fromRow(row);
     },
 
-    async add({ name, kind, sealed, publicKey }) {
+    async add({ name, kind, sealed, publicKey, createdAt = 0 }) {
       const { result } = await journal.write(async (tx) => {
-        const insert = tx.insertInto("signing_keys").values({ name, kind, sealed, public_key: publicKey });
+        const insert = tx.insertInto("signing_keys").values({ name, kind, sealed, public_key: publicKey, created_at: createdAt });
         const { numInsertedOrUpdatedRows } = await insert.onConflict((conflict) => conflict.column("name").doNothing()).executeTakeFirst();
         return silent(numInsertedOrUpdatedRows === 1n);
       });
@@ -79,6 +80,13 @@ export function createKeyRows(database: Database, journal: Journal): KeyRows {
     },
 
     all: async () => (await query().execute()).map(fromRow),
+
+    async remove(name) {
+      await journal.write(async (tx) => {
+        await tx.deleteFrom("signing_keys").where("name", "=", name).execute();
+        return silent(undefined);
+      });
+    },
 
     async replace(name, from, sealed) {
       const { result } = await journal.write(async (tx) => {
@@ -115,6 +123,6 @@ export function createMaterialRecords(database: Database, journal: Journal): Sea
   };
 }
 
-function fromRow(row: { name: string; kind: string; sealed: Uint8Array; publicKey: Uint8Array | null }): KeyRow {
+function fromRow(row: { name: string; kind: string; sealed: Uint8Array; publicKey: Uint8Array | null; createdAt: number }): KeyRow {
   return { ...row, kind: row.kind as KeyRow["kind"] };
 }

@@ -17,6 +17,9 @@ const columns = [
   "version",
   "agent",
   "session",
+  "token",
+  "account",
+  "chain",
   "credential",
   "engine",
   "delivery",
@@ -107,6 +110,13 @@ export function createLeaseBook(database: Database, journal: Journal): LeaseBook
         .orderBy("id", "desc")
         .limit(filter.limit ?? 100);
       if (filter.agent) query = query.where("agent", "=", filter.agent);
+      if (filter.account !== undefined) query = query.where("account", "=", filter.account);
+      const { actingFor } = filter;
+      if (actingFor !== undefined) query = query.where((row) => row(row.fn<number>("instr", ["chain", row.val(` ${actingFor} `)]), ">", 0));
+      if (filter.session !== undefined) {
+        const { session } = filter;
+        query = query.where((row) => row.or([row("session", "=", session), row("token", "=", session)]));
+      }
       if (filter.credential) query = query.where("credential", "=", filter.credential);
       if (filter.engine) query = query.where("engine", "=", filter.engine);
       if (filter.live) query = query.where("due_at", "is not", null);
@@ -195,6 +205,9 @@ function toRow(lease: Lease): Row {
     version: lease.version,
     agent: lease.agent,
     session: lease.session,
+    token: lease.token ?? null,
+    account: lease.account ?? null,
+    chain: lease.chain ? ` ${lease.chain.join(" ")} ` : null,
     credential: lease.credential,
     engine: lease.engine,
     delivery: lease.delivery,
@@ -230,6 +243,9 @@ function fromRow(row: Pick<Selectable<LeaseRow>, (typeof columns)[number]>): Lea
     version: row.version,
     agent: row.agent as AgentName,
     session: row.session,
+    ...(row.token === null ? {} : { token: row.token }),
+    ...(row.account === null ? {} : { account: row.account }),
+    ...(row.chain === null ? {} : { chain: row.chain.trim().split(" ") as AgentName[] }),
     credential: row.credential as CredentialName,
     engine: row.engine,
     delivery: row.delivery as Delivery,

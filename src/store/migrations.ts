@@ -48,6 +48,44 @@ const migrations: readonly Migration[] = [
       `CREATE TABLE signing_keys (name TEXT PRIMARY KEY, kind TEXT NOT NULL, sealed BLOB NOT NULL, public_key BLOB)`,
     ],
   },
+  {
+    name: "oauth",
+    statements: [
+      `ALTER TABLE leases ADD COLUMN account TEXT`,
+      `ALTER TABLE leases ADD COLUMN token TEXT`,
+      `ALTER TABLE leases ADD COLUMN chain TEXT`,
+      `ALTER TABLE agents ADD COLUMN source TEXT`,
+      `ALTER TABLE signing_keys ADD COLUMN created_at BIGINT NOT NULL DEFAULT 0`,
+      // Codes, refresh tokens, grants, sessions: by the digest of their id, which is a secret, and sealed.
+      `CREATE TABLE oauth_records (
+        model TEXT NOT NULL, digest BLOB NOT NULL, sealed BLOB NOT NULL, grant_id TEXT, lookup BLOB, client TEXT, account TEXT,
+        consumed_at BIGINT, expires_at BIGINT, PRIMARY KEY (model, digest)
+      )`,
+      `CREATE INDEX oauth_records_grant ON oauth_records (grant_id) WHERE grant_id IS NOT NULL`,
+      `CREATE INDEX oauth_records_lookup ON oauth_records (model, lookup) WHERE lookup IS NOT NULL`,
+      `CREATE INDEX oauth_records_expiry ON oauth_records (expires_at) WHERE expires_at IS NOT NULL`,
+      `CREATE TABLE clients (
+        id TEXT PRIMARY KEY, agent TEXT NOT NULL, source TEXT NOT NULL, name TEXT, sealed BLOB NOT NULL, invitation TEXT, voucher TEXT,
+        created_at BIGINT NOT NULL, last_used_at BIGINT, frozen_at BIGINT, removed_at BIGINT
+      )`,
+      `CREATE INDEX clients_agent ON clients (agent)`,
+      `CREATE TABLE invitations (
+        id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, roles TEXT NOT NULL, prefix TEXT, uses_left INTEGER NOT NULL, created_by TEXT NOT NULL,
+        created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, revoked_at BIGINT
+      )`,
+      `CREATE TABLE users (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, issuer TEXT NOT NULL, subject TEXT NOT NULL, email TEXT, role TEXT NOT NULL, teams TEXT NOT NULL,
+        password TEXT, totp BLOB, totp_step BIGINT, created_at BIGINT NOT NULL, disabled_at BIGINT, frozen_at BIGINT,
+        valid_from BIGINT NOT NULL DEFAULT 0, UNIQUE (issuer, subject)
+      )`,
+      `CREATE TABLE passkeys (
+        id BLOB PRIMARY KEY, account TEXT NOT NULL, public_key BLOB NOT NULL, algorithm INTEGER NOT NULL, counter BIGINT NOT NULL, name TEXT NOT NULL,
+        created_at BIGINT NOT NULL, used_at BIGINT
+      )`,
+      `CREATE INDEX passkeys_account ON passkeys (account)`,
+      `CREATE TABLE enrolments (digest BLOB PRIMARY KEY, account TEXT NOT NULL, expires_at BIGINT NOT NULL, used_at BIGINT)`,
+    ],
+  },
 ];
 
 /** Brings a store up to date, each migration in a transaction of its own. Two processes may do so at once. */

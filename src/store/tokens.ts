@@ -1,3 +1,4 @@
+import type { Revocations } from "../identity/directory.ts";
 import type { Journal } from "./journal.ts";
 import { silent } from "./journal.ts";
 import { prepared } from "./prepared.ts";
@@ -5,22 +6,22 @@ import type { Database } from "./sqlite.ts";
 
 const find = prepared((db, { jti }: { jti: string }) => db.selectFrom("revoked_tokens").select("jti").where("jti", "=", jti));
 
-/** Access tokens that were revoked before their time, until they would have expired anyway. */
-export function createTokenRecords(database: Database, journal: Journal, now: () => number) {
+/** What was revoked before its time (token ids and sessions), until all of it would have expired anyway. */
+export function createRevocations(database: Database, journal: Journal, now: () => number): Revocations {
   return {
-    async isRevoked(tokenId: string): Promise<boolean> {
-      return (await find(database.read, { jti: tokenId })).rows.length > 0;
+    async isRevoked(id: string): Promise<boolean> {
+      return (await find(database.read, { jti: id })).rows.length > 0;
     },
 
-    async revoke(tokenId: string, expiresAt: number): Promise<void> {
+    async revoke(id: string, until: number): Promise<void> {
       await journal.write(async (tx) => {
         // A minute later than it says: clocks differ, and a token that is judged a little late must not live again.
         await tx
           .deleteFrom("revoked_tokens")
           .where("expires_at", "<", now() - 60_000)
           .execute();
-        const row = tx.insertInto("revoked_tokens").values({ jti: tokenId, expires_at: expiresAt });
-        await row.onConflict((conflict) => conflict.column("jti").doNothing()).execute();
+        const row = tx.insertInto("revoked_tokens").values({ jti: id, expires_at: until });
+        await row.onConflict((conflict) => conflict.column("jti").doUpdateSet({ expires_at: until })).execute();
         return silent(undefined);
       });
     },

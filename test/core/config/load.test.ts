@@ -29,6 +29,25 @@ describe("what is valid", () => {
       vaults: { local: { type: "embedded" } },
       credentials: [],
       agents: [],
+      oauth: {
+        accessTokenTtl: 600,
+        refreshTokenTtl: 2_592_000,
+        dpop: "optional",
+        keyRotation: 2_592_000,
+        requestsPerMinute: 600,
+        registration: {
+          open: true,
+          metadataDocuments: true,
+          softwareStatements: [],
+          perHour: 60,
+          clients: 1_000,
+          unusedFor: 86_400,
+          idleFor: 7_776_000,
+        },
+        people: { sessionFor: 28_800 },
+        federation: [],
+        enterprise: [],
+      },
       policy: { directory: "/etc/lh/policies" },
       audit: { sinks: [], checkpointEvery: 60 },
       limits: { leasesPerAgent: 50, callsPerMinute: 600, bodyBytes: 1_048_576 },
@@ -59,7 +78,20 @@ vaults: { far: { type: remote, url: "https://v", token: { file: token } } }
 credentials: { a: { engine: rest, secret: { env: X }, ca: ca.pem } }
 policy: { directory: ../policies }
 audit: { sinks: [{ type: file, path: /var/log/audit.jsonl }] }
+server: { tls: { certificate: tls/cert.pem, key: tls/key.pem, clientCa: /etc/ca.pem } }
+agents: { a: { jwks: a.json } }
+oauth:
+  federation: [{ issuer: "https://ci.example", jwks: ci.json, claims: { repository: acme/shop }, agent: a }]
+  enterprise: [{ issuer: "https://idp.example", jwks: idp.json }]
+  registration: { softwareStatements: [{ issuer: "https://vendor.example", jwks: vendor.json }] }
+  people: { openid: { issuer: "https://idp.example", clientId: lh, clientSecret: { file: secret } } }
 `);
+    expect(config.server.tls).toEqual({ certificate: "/etc/lh/tls/cert.pem", key: "/etc/lh/tls/key.pem", clientCa: "/etc/ca.pem" });
+    expect(config.agents[0]?.jwks).toBe("/etc/lh/a.json");
+    expect(config.oauth.federation[0]?.jwks).toBe("/etc/lh/ci.json");
+    expect(config.oauth.enterprise[0]?.jwks).toBe("/etc/lh/idp.json");
+    expect(config.oauth.registration.softwareStatements[0]?.jwks).toBe("/etc/lh/vendor.json");
+    expect(config.oauth.people.openid?.clientSecret).toEqual({ file: "/etc/lh/secret" });
     expect(config.store.path).toBe("/etc/lh/state/lh.db");
     expect(config.seal).toEqual({ type: "passphrase", from: { file: "/etc/lh/pass.txt" } });
     expect(config.vaults["far"]).toEqual({ type: "remote", url: "https://v", token: { file: "/etc/lh/token" } });
@@ -87,7 +119,10 @@ describe("a broken configuration never starts with less protection", () => {
     ["server: { publicUrl: 'http://lh.example.com' }", "expected https"],
     ["server: { publicUrl: 'https://user:hunter2@lh.example.com' }", "without login"],
     ["server: { trustedProxies: [0.0.0.0/0] }", "expected an address or a network"],
-    ["server: { tls: { cert: a, key: b } }", "TLS comes with a later release"],
+    ["server: { tls: { cert: a, key: b } }", "server.tls.cert: unknown key; known here: certificate, key, clientCa"],
+    ["oauth: { accessTokenTtl: 2h }", "oauth.accessTokenTtl: expected at most 1h"],
+    ["oauth: { federation: [{ issuer: 'ftp://x', claims: {}, agent: a }] }", "oauth.federation[0].issuer: expected the issuer's URL"],
+    ["agents: { a: { certificate: short } }", "agents.a.certificate: expected the SHA-256 thumbprint"],
     ["server: { listen: 127.0.0.1 }", "expected an address like"],
     ["server: { listen: '127.0.0.1:99999' }", "expected an address like"],
     ["store: postgres://u:hunter2@h/db", "comes with a later release"],

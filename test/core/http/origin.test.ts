@@ -13,6 +13,22 @@ function from(remoteAddress: string, headers: Record<string, string> = {}): Inco
 
 const guard = createOriginGuard({ publicUrl: "https://broker.example", port: () => 7420, trustedProxies: ["10.0.0.0/8", "fd00::1"] });
 
+describe("who may connect where TLS ends here", () => {
+  const secure = createOriginGuard({ publicUrl: "https://broker.example", port: () => 7420, tls: true });
+
+  it.each(["127.0.0.1", "203.0.113.9", "2001:db8::1"])("%s: anyone, by our own names and from our own pages", (peer) => {
+    expect(() => secure.check(from(peer))).not.toThrow();
+    expect(() => secure.check(from(peer, { origin: "https://broker.example" }))).not.toThrow();
+    expect(() => secure.check(from(peer, { host: "localhost:7420", origin: "https://localhost:7420" }))).not.toThrow();
+    expect(() => secure.check(from(peer, { origin: "http://localhost:7420" }))).toThrow("Unknown origin.");
+    expect(() => secure.check(from(peer, { host: "evil.example" }))).toThrow("Unknown host.");
+  });
+
+  it("and nobody's X-Forwarded-For counts", () => {
+    expect(secure.addressOf(from("203.0.113.9", { "x-forwarded-for": "198.51.100.1" }))).toBe("203.0.113.9");
+  });
+});
+
 describe("who may connect", () => {
   it.each(["127.0.0.1", "::1", "::ffff:127.0.0.1", "10.1.2.3", "::ffff:10.1.2.3", "fd00::1"])(
     "%s: this machine, or a trusted proxy",

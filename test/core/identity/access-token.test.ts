@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { AgentName } from "../../../src/core/brand.ts";
 import type { Agent } from "../../../src/core/principal.ts";
 import { createAccessTokens } from "../../../src/identity/access-token.ts";
+import type { Account, Client } from "../../../src/identity/directory.ts";
 import { localPeer } from "../../../src/identity/local-peer.ts";
 
 const audience = "https://broker.example/mcp";
@@ -12,25 +13,41 @@ const agent = "reporter" as AgentName;
 const start = 1_800_000_000_250;
 
 function setUp() {
-  const state = { time: start, revoked: new Set<string>(), validFrom: 0, asked: 0, known: true };
-  const record = (): Agent => ({
-    name: agent,
+  const state = {
+    time: start,
+    revoked: new Set<string>(),
+    validFrom: 0,
+    asked: 0,
+    known: true,
+    frozenAgents: new Set<string>(),
+    clients: new Map<string, Client>(),
+    users: new Map<string, Account>(),
+    keys: new Map([["k1", keys.publicKey]]),
+    refreshed: 0,
+  };
+  const record = (name: AgentName): Agent => ({
+    name,
     roles: [],
     registeredBy: "operator",
-    frozen: false,
+    frozen: state.frozenAgents.has(name),
     disabled: false,
     tokensValidFrom: state.validFrom,
   });
   const tokens = createAccessTokens({
-    ...keys,
-    kid: "k1",
+    keys: {
+      current: () => ({ kid: "k1", privateKey: keys.privateKey }),
+      find: (kid) => state.keys.get(kid),
+      refresh: async () => void state.refreshed++,
+    },
     issuer,
     audience,
     now: () => state.time,
     remembered: 100,
-    agents: { find: async () => (state.known ? record() : undefined) },
-    records: {
-      isRevoked: (id) => {
+    agents: { find: async (name) => (state.known ? record(name) : undefined) },
+    users: { find: async (id) => state.users.get(id) },
+    clients: { find: async (id) => state.clients.get(id) },
+    revocations: {
+      isRevoked: async (id) => {
         state.asked++;
         return state.revoked.has(id);
       },
@@ -105,7 +122,6 @@ describe("access tokens", () => {
     ["exp absent", forge(good, { ...claims, exp: undefined })],
     ["payload a list", `${encode(good)}.${encode([])}.AAAA`],
     ["sub that is no agent name", forge(good, { ...claims, sub: "../root", client_id: "../root" })],
-    ["client_id of another", forge(good, { ...claims, client_id: "other" })],
     ["no jti", forge(good, { ...claims, jti: undefined })],
   ])("OA-18: refuses %s", (_name, token) => {
     expect(() => setUp().tokens.verify(token)).toThrow(expect.objectContaining({ code: "unauthenticated" }));
@@ -143,9 +159,19 @@ describe("access tokens", () => {
     const { tokens } = setUp();
     const { token, tokenId, expiresAt } = tokens.mint({ agent, resource: `${audience}/` });
     expect(expiresAt).toBe(start + 600_000);
-    expect(tokens.verify(token)).toEqual({ agent, tokenId, issuedAt: start, notBefore: start, expiresAt });
+    expect(tokens.verify(token)).toEqual({
+      agent,
+      client: agent,
+      chain: [],
+      lineage: [],
+      tokenId,
+      issuedAt: start,
+      notBefore: start,
+      expiresAt,
+    });
     expect(await tokens.principal(token, { transport: "http", sourceIp: "192.0.2.1" })).toEqual({
       agent,
+      client: agent,
       kind: "oauth",
       chain: [],
       authenticated: { method: "access-token", senderConstrained: false, at: start, tokenId },
@@ -190,6 +216,128 @@ describe("access tokens", () => {
     const { tokens } = setUp();
     const minted = Array.from({ length: 150 }, () => tokens.mint({ agent }));
     for (const { token, tokenId } of [...minted, ...minted]) expect(tokens.verify(token).tokenId).toBe(tokenId);
+  });
+});
+
+describe("a token on behalf of others", () => {
+  const from = { transport: "http" } as const;
+  const [child, parent] = ["child", "parent"] as AgentName[] as [AgentName, AgentName];
+  const account: Account = {
+    account: "01u",
+    issuer,
+    subject: "01u",
+    name: "ada",
+    email: "ada@example.com",
+    teams: ["sre"],
+    role: "member",
+    disabled: false,
+    frozen: false,
+    validFrom: 0,
+  };
+  const client: Client = { id: "c1", agent: child, source: "dcr", createdAt: 0, frozen: false, removed: false };
+
+  function delegated() {
+    const { state, tokens } = setUp();
+    state.users.set("01u", account);
+    state.clients.set("c1", client);
+    const order = { agent: child, client: "c1", account: "01u", chain: [parent], session: "s1", lineage: ["t-parent"] };
+    const narrowed = { scopes: ["use:sql"] as const, credentials: ["billing-db/*"] };
+    const { token } = tokens.mint({ ...order, ...narrowed });
+    return { state, tokens, token, order: { ...order, ...narrowed } };
+  }
+
+  it("says so in sub and act, and reads back as it was minted (RFC 8693 §4.1, RFC 9068 §2.2)", async () => {
+    const { tokens, token, order } = delegated();
+    const payload = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as object;
+    expect(payload).toMatchObject({ iss: issuer, aud: audience, sub: "user:01u", client_id: "c1", scope: "use:sql", sid: "s1" });
+    expect(payload).toMatchObject({ act: { sub: child, act: { sub: parent } } });
+    expect(tokens.verify(token)).toMatchObject(order);
+    const { onBehalfOf, ...principal } = await tokens.principal(token, from);
+    expect(onBehalfOf).toEqual({ account: "01u", issuer, subject: "01u", email: "ada@example.com", teams: ["sre"] });
+    expect(principal).toMatchObject({ agent: child, chain: [parent], session: "s1", scopes: ["use:sql"], credentials: ["billing-db/*"] });
+  });
+
+  it("without a user, the first agent is the subject", () => {
+    const { tokens } = setUp();
+    const { token } = tokens.mint({ agent: child, chain: [agent, parent] });
+    const payload = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as object;
+    expect(payload).toMatchObject({ sub: parent, act: { sub: child, act: { sub: agent } } });
+    expect(tokens.verify(token)).toMatchObject({ agent: child, chain: [agent, parent] });
+  });
+
+  it("PL-07: dies at the next call with its parent, its session, its user, its client, and any agent it acts for", async () => {
+    const ways: readonly ((state: ReturnType<typeof setUp>["state"]) => unknown)[] = [
+      (state) => state.revoked.add("t-parent"),
+      (state) => state.revoked.add("s1"),
+      (state) => state.users.delete("01u"),
+      (state) => state.users.set("01u", { ...account, frozen: true }),
+      (state) => state.users.set("01u", { ...account, disabled: true }),
+      (state) => state.users.set("01u", { ...account, validFrom: start + 1 }),
+      (state) => state.clients.delete("c1"),
+      (state) => state.clients.set("c1", { ...client, frozen: true }),
+      (state) => state.clients.set("c1", { ...client, removed: true }),
+      (state) => state.clients.set("c1", { ...client, agent: parent }),
+      (state) => state.frozenAgents.add(parent),
+    ];
+    for (const way of ways) {
+      const { state, tokens, token } = delegated();
+      await tokens.principal(token, from);
+      way(state);
+      await expect(tokens.principal(token, from), String(way)).rejects.toMatchObject({ code: "unauthenticated" });
+    }
+  });
+
+  it("OA-20: is refused without the key or certificate that it is bound to", async () => {
+    for (const bound of [{ jkt: "thumb" }, { "x5t#S256": "thumb" }] as const) {
+      const { tokens } = setUp();
+      const { token } = tokens.mint({ agent, bound });
+      await expect(tokens.principal(token, from)).rejects.toMatchObject({ code: "unauthenticated" });
+      await expect(tokens.principal(token, { ...from, proved: { jkt: "other", "x5t#S256": "other" } })).rejects.toMatchObject({});
+      const crossed = "jkt" in bound ? { "x5t#S256": "thumb" } : { jkt: "thumb" };
+      await expect(tokens.principal(token, { ...from, proved: crossed })).rejects.toMatchObject({ code: "unauthenticated" });
+      const { authenticated } = await tokens.principal(token, { ...from, proved: bound });
+      expect(authenticated.senderConstrained).toBe(true);
+    }
+  });
+
+  it("whose claims make no sense is refused", () => {
+    const odd: readonly object[] = [
+      { act: { sub: "Not An Agent" } },
+      { act: "child" },
+      { act: [] },
+      { sub: "user:01u" },
+      { sub: 7 },
+      { scope: ["use"] },
+      { sid: "" },
+      { lin: "t" },
+      { cnf: { jkt: "a", "x5t#S256": "b" } },
+      { cnf: { jwk: {} } },
+      { cnf: {} },
+      { authorization_details: [{ type: "other" }] },
+      { authorization_details: {} },
+      { client_id: undefined },
+      { act: Array.from({ length: 9 }).reduce<object | undefined>((act) => ({ sub: "a", ...(act ? { act } : {}) }), undefined) },
+    ];
+    for (const change of odd)
+      expect(() => setUp().tokens.verify(forge(good, { ...claims, ...change })), JSON.stringify(change)).toThrow(
+        expect.objectContaining({ code: "unauthenticated" }),
+      );
+  });
+});
+
+describe("keys that rotate", () => {
+  it("a token is good as long as its key is kept, and a key of another process is looked for once", async () => {
+    const { state, tokens } = setUp();
+    const other = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const token = forge({ ...good, kid: "k2" }, claims, other.privateKey);
+    await expect(tokens.principal(token, { transport: "http" })).rejects.toMatchObject({ code: "unauthenticated" });
+    expect(state.refreshed).toBe(1);
+    state.keys.set("k2", other.publicKey);
+    expect(await tokens.principal(token, { transport: "http" })).toMatchObject({ agent });
+    await expect(tokens.principal(`${token}x`, { transport: "http" })).rejects.toMatchObject({ code: "unauthenticated" });
+    expect(state.refreshed).toBe(1);
+    state.keys.delete("k2");
+    await expect(tokens.principal(token, { transport: "http" })).rejects.toMatchObject({ code: "unauthenticated" });
   });
 });
 

@@ -99,6 +99,42 @@ describe("the list of tools", () => {
   });
 });
 
+describe("a token that is narrowed by scopes", () => {
+  it("is refused inside, whatever the transport, on record and before the tool runs; the list stays whole", async () => {
+    const { call, called, names, refusedTools } = setUp();
+    const narrow = principal("bot", { scopes: ["leases:read", "use:http"] });
+    expect(await call("query_database", query, narrow)).toMatchObject({ error: { code: "insufficient_scope", scopes: ["use:sql"] } });
+    expect([called, refusedTools]).toEqual([[], ["query_database"]]);
+    expect(await call("http_request", { ...use, method: "GET", path: "/" }, narrow)).toHaveProperty("result");
+    expect(await call("list_leases", {}, narrow)).toHaveProperty("leases");
+    expect(await names(narrow)).toEqual(tools.map((tool) => tool.name));
+    expect(await names(principal("bot", { scopes: [] }))).toEqual(tools.map((tool) => tool.name));
+  });
+
+  it("has a scope for every tool but whoami, which tells what it is", async () => {
+    const { call } = setUp();
+    expect(tools.filter(({ scope }) => scope === undefined).map(({ name }) => name)).toEqual(["whoami"]);
+    const who = principal("bot", {
+      client: "https://client.example/id",
+      scopes: ["use:sql"],
+      credentials: ["crm/*"],
+      onBehalfOf: { account: "a1", issuer: "local", subject: "ann", email: "ann@example.com", teams: [] },
+      authenticated: { method: "certificate", senderConstrained: true, at: 0 },
+    });
+    expect(await call("whoami", {}, who)).toMatchObject({
+      client: "https://client.example/id",
+      on_behalf_of: "ann@example.com",
+      scopes: ["use:sql"],
+      narrowed_to: ["crm/*"],
+      authenticated_by: "certificate",
+      sender_constrained: true,
+      visible_credentials: 1,
+    });
+    const free = await call("whoami", {});
+    for (const absent of ["client", "scopes", "narrowed_to", "on_behalf_of"]) expect(free).not.toHaveProperty(absent);
+  });
+});
+
 describe("calls", () => {
   it("lend, list, renew and revoke", async () => {
     const { call, called, house } = setUp();
@@ -203,6 +239,7 @@ const examples: Examples = {
   denied: [{ policies: ["p1"] }, { policies: ["p1"] }],
   needs_approval: [{ groups: ["dba"] }, { groups: ["dba"] }],
   unauthenticated: [{}, {}],
+  insufficient_scope: [{ scopes: ["use:sql"] }, { scopes: ["use:sql"] }],
   not_found: [{ what: "lease" }, { what: "lease" }],
   lease_ended: [{}, {}],
   invalid_request: [{ problem: "so" }, {}],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 
+import type { AgentName } from "../../../src/core/brand.ts";
 import type { Question } from "../../../src/core/decision.ts";
 import { createAuthorizer } from "../../../src/policy/cedar.ts";
 import { mergeObligations } from "../../../src/policy/obligations.ts";
@@ -72,7 +73,7 @@ describe("a decision", () => {
 
   it("reads folders, labels, the operation, the session, the clock, the address and the user", async () => {
     const sql = { kind: "sql", verbs: ["select"], tables: ["public.invoices"] } as const;
-    const user = { subject: "alice", issuer: "https://idp.example.com", email: "alice@example.com" };
+    const user = { account: "01u", subject: "alice", issuer: "https://idp.example.com", email: "alice@example.com", teams: ["sre"] };
     const cases: readonly [string, Question][] = [
       ['resource in Leasehold::Folder::"billing-db"', ask()],
       ['context has sql && ["select"].containsAll(context.sql.verbs)', ask({ question: { operation: sql } })],
@@ -94,6 +95,12 @@ describe("a decision", () => {
         'context has onBehalfOf && context.onBehalfOf has email && context.onBehalfOf.email like "*@example.com"',
         ask({ principal: { onBehalfOf: user } }),
       ],
+      [
+        'context has onBehalfOf && context.onBehalfOf in Leasehold::Team::"https://idp.example.com#sre"',
+        ask({ principal: { onBehalfOf: user } }),
+      ],
+      ['context.chain.contains("parent")', ask({ principal: { chain: ["parent" as AgentName] } })],
+      ['context has client && context.client == "c1"', ask({ principal: { client: "c1" } })],
       ['context.authenticated.ageSeconds == 60 && context.transport == "http"', ask()],
     ];
     for (const [when, question] of cases) {
@@ -200,7 +207,7 @@ describe("what the agent writes (PL-04)", () => {
 
   it("a user of one issuer is not the user of that name of another", async () => {
     const { authorizer } = await authorizerOf(text);
-    const of = (issuer: string) => ask({ principal: { onBehalfOf: { subject: "alice", issuer } } });
+    const of = (issuer: string) => ask({ principal: { onBehalfOf: { account: "01u", subject: "alice", issuer, teams: [] } } });
     expect(await authorizer.decide(of("https://idp"))).toMatchObject({ outcome: "allow" });
     expect(await authorizer.decide(of("https://evil"))).toMatchObject({ outcome: "deny" });
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createAddressRule, guardedLookup } from "../../../src/delivery/http-address.ts";
+import { createAddressRule, guardedLookup } from "../../../src/outbound/address.ts";
 
 const inside: readonly string[] = [
   "0.0.0.0",
