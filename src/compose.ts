@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomUUID } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { canonical } from "./audit/canonical.ts";
 import { createCheckpointer } from "./audit/checkpointer.ts";
@@ -20,8 +20,11 @@ import { createKeeper } from "./crypto/keeper.ts";
 import { refreshEvery } from "./crypto/keyring.ts";
 import type { KeyRows } from "./crypto/keys.ts";
 import { keyRecords, loadOrCreateKey } from "./crypto/keys.ts";
+import { openKeySet } from "./crypto/key-set.ts";
 import { rotateSeal } from "./crypto/rotate.ts";
 import type { SealConfig } from "./crypto/seal.ts";
+import { createSealedJson } from "./crypto/sealed-json.ts";
+import { createTotp } from "./crypto/totp.ts";
 import { createKekSource, openSeal } from "./crypto/seal.ts";
 import { createHttpPerformer } from "./delivery/http.ts";
 import { createHandles } from "./delivery/inject.ts";
@@ -31,14 +34,19 @@ import { createSqlPerformer } from "./delivery/sql.ts";
 import { every, following, forgetEnded, forwarding, inOrder, lookForOrphans } from "./duties.ts";
 import { postgresEngine } from "./engines/postgres.ts";
 import { staticEngine, staticHttpTarget } from "./engines/static.ts";
-import { createAccessTokens } from "./identity/access-token.ts";
+import { createAccessTokens, longestTtl } from "./identity/access-token.ts";
 import { createAgents } from "./identity/agents.ts";
+import { clientsOfConfig, createClients } from "./identity/clients.ts";
+import { createInvitations } from "./identity/invitations.ts";
+import { createPasswords } from "./identity/password.ts";
+import { createUsers } from "./identity/users.ts";
 import { instanceName, newLeaseId } from "./lease/identifier.ts";
 import { createOperator } from "./lease/operator.ts";
 import { createReaper } from "./lease/reaper.ts";
 import { createSessions } from "./lease/session.ts";
 import type { PolicyAuthorizer } from "./policy/cedar.ts";
 import { deferAuthorizer } from "./policy/deferred.ts";
+import { createOAuthSessions } from "./oauth/sessions.ts";
 import { createKnownRedactor } from "./redact/known.ts";
 import { createScrubber } from "./redact/stream.ts";
 import type { FileSink } from "./sinks/file.ts";
@@ -46,6 +54,9 @@ import { createFileSink, fileSinkConfig } from "./sinks/file.ts";
 import type { Face } from "./serving.ts";
 import { serveOverHttp, speakOverStdio } from "./serving.ts";
 import { createAgentRecords } from "./store/agent-records.ts";
+import { createClientRecords, createSealedClients } from "./store/clients.ts";
+import { createInvitationRecords } from "./store/invitations.ts";
+import { createOAuthRecords } from "./store/oauth-records.ts";
 import { createAuditLog, createLogRows, createPositions } from "./store/audit-log.ts";
 import { createJournal } from "./store/journal.ts";
 import { createDataKeyStore, createKeyRows, createMaterialRecords } from "./store/keys.ts";
@@ -53,7 +64,8 @@ import { createExposures, createHandleRows } from "./store/lease-rows.ts";
 import { createLeaseBook } from "./store/leases.ts";
 import { createSecretRows } from "./store/secrets.ts";
 import { openSqlite } from "./store/sqlite.ts";
-import { createTokenRecords } from "./store/tokens.ts";
+import { createRevocations } from "./store/tokens.ts";
+import { createTotpRecords, createUserRecords } from "./store/users.ts";
 import { version } from "./version.ts";
 import { createEmbeddedVault, embeddedVaultConfig, secretRecords } from "./vaults/embedded.ts";
 
@@ -114,7 +126,15 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
   await refuseLostKeys(log, keyRows);
   const digestKey = await loadOrCreateKey({ rows: keyRows, seal, name: "digests", kind: "hmac" });
   const checkpointKey = await loadOrCreateKey({ rows: keyRows, seal, name: "checkpoints", kind: "ed25519" });
-  const tokenKey = await loadOrCreateKey({ rows: keyRows, seal, name: "access-tokens", kind: "es256" });
+  const tokenKeys = await openKeySet({
+    rows: keyRows,
+    seal,
+    name: "access-tokens",
+    every: config.oauth.keyRotation * 1000,
+    keep: longestTtl * 1000 + 60_000,
+    now,
+    rotated: (key) => audit.append({ kind: "key.rotated", actor: { type: "broker" }, key }),
+  });
   const keeper = createKeeper({ seal, digestKey: digestKey.secret, canonical });
   const checkpointer = createCheckpointer({ store: log, key: checkpointKey.privateKey, origin: originOf(config) });
 
@@ -128,9 +148,30 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
   const performers = [createSqlPerformer(), createHttpPerformer({ target: staticHttpTarget, scrubber: createScrubber })];
   for (const performer of performers) onClose(() => performer.close?.());
 
-  // Who may do what.
+  // Who comes in: agents, the clients that they are, and the people for whom they act.
   const configured = new Map(config.agents.map((agent) => [agent.name, agent]));
   const agents = createAgents({ configured, records: createAgentRecords(database, journal, now) });
+  const sealedJson = createSealedJson(seal);
+  const revocations = createRevocations(database, journal, now);
+  const clients = createClients({
+    records: createClientRecords({ database, journal, sealed: sealedJson, now }),
+    configured: clientsOfConfig(config.agents),
+    limits: config.oauth.registration,
+    ended: async ({ agent }) => void (await operator.end({ agent }, { type: "broker" })),
+    now,
+  });
+  const invitations = createInvitations({ records: createInvitationRecords(database, journal, now), now, random: randomBytes });
+  const users = createUsers({
+    records: createUserRecords(database, journal, now),
+    passwords: createPasswords(),
+    codes: createTotp({ seal, now }),
+    issuer: config.server.publicUrl,
+    newId: () => newLeaseId(now(), randomBytes(10)),
+    now,
+  });
+  const oauthRecords = createOAuthRecords({ database, journal, sealed: sealedJson, now });
+
+  // Who may do what.
   const authorizer = deferAuthorizer(async () => {
     const { loadPolicies } = await import("./policy/load.ts");
     return loadPolicies(config.policy.directory, ({ policies, credential, ...error }) => {
@@ -191,20 +232,47 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     mintDeadline: retirementDefaults.mintDeadline,
   });
   const operator = createOperator({ leases, retirement, catalogue, engines, audit, agents });
+  const signIns = createOAuthSessions({
+    grants: oauthRecords,
+    revocations,
+    audit,
+    ended: { session: async (session) => void (await operator.end({ session }, { type: "broker" })) },
+    now,
+  });
   const reaper = createReaper({ leases, retirement, now, instance, report });
 
   // The faces.
   const tokens = createAccessTokens({
-    ...tokenKey,
-    kid: createHash("sha256")
-      .update(tokenKey.publicKey.export({ type: "spki", format: "der" }))
-      .digest("base64url"),
+    keys: tokenKeys,
     issuer: config.server.publicUrl,
     audience: `${config.server.publicUrl}/mcp`,
-    records: createTokenRecords(database, journal, now),
+    revocations,
     agents,
+    users,
+    clients,
     now,
   });
+  const authorization = async () => {
+    const { createAuthorization } = await import("./authorization.ts");
+    const { secret: key } = await loadOrCreateKey({ rows: keyRows, seal, name: "oauth", kind: "hmac" });
+    return createAuthorization({
+      config,
+      key,
+      keys: tokenKeys,
+      records: oauthRecords,
+      sessions: signIns,
+      tokens,
+      agents,
+      users,
+      clients,
+      invitations,
+      vault,
+      audit,
+      report,
+      logger,
+      now,
+    });
+  };
   const newCorrelation = (): CorrelationId => randomUUID() as CorrelationId;
   const face: Face = {
     broker,
@@ -238,6 +306,12 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
     broker,
     agents,
     tokens,
+    tokenKeys,
+    revocations,
+    signIns,
+    clients,
+    invitations,
+    users,
     operator,
     reaper,
     vaults,
@@ -267,12 +341,19 @@ async function assemble(options: ComposeOptions, onClose: Closer, close: () => P
           ...secretRows.map(({ name, rows }) => secretRecords(rows, name)),
           keyRecords(keyRows),
           createMaterialRecords(database, journal),
+          createSealedClients(database, journal),
+          createTotpRecords(database, journal),
+          oauthRecords.sealedRecords(),
         ],
         now,
       }),
 
     serve: (signal: AbortSignal, listening: (url: string) => void) =>
-      serveOverHttp({ ...serving, tokens, config, reveal: revealMaterial, record, newCorrelation, logger, now }, signal, listening),
+      serveOverHttp(
+        { ...serving, tokens, agents, authorization, config, reveal: revealMaterial, record, newCorrelation, logger, now },
+        signal,
+        listening,
+      ),
     speakStdio: (agent: AgentName, signal: AbortSignal) => speakOverStdio({ ...serving, agent, now }, signal),
   };
 }

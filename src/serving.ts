@@ -1,10 +1,12 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Logger } from "pino";
+import type { Authorization } from "./authorization.ts";
 import type { Config } from "./config/config.ts";
 import type { AgentName, CorrelationId } from "./core/brand.ts";
 import type { EventBody } from "./core/event.ts";
-import type { Material } from "./core/ports.ts";
+import type { AgentDirectory, Material } from "./core/ports.ts";
 import type { Duty } from "./duties.ts";
+import { inOrder } from "./duties.ts";
 import type { AccessTokens } from "./identity/access-token.ts";
 import { localPeer } from "./identity/local-peer.ts";
 import { onceStarted } from "./mcp/definition.ts";
@@ -22,8 +24,11 @@ interface Serving {
 }
 
 interface HttpServing extends Serving {
-  readonly tokens: Pick<AccessTokens, "principal">;
-  readonly config: Pick<Config, "server" | "limits">;
+  readonly tokens: AccessTokens;
+  readonly agents: AgentDirectory;
+  readonly config: Pick<Config, "server" | "limits" | "agents" | "oauth">;
+  /** Puts the authorization server together. */
+  readonly authorization: () => Promise<Authorization>;
   readonly reveal: (material: Material) => Readonly<Record<string, string>>;
   readonly record: (event: EventBody) => void;
   readonly newCorrelation: () => CorrelationId;
@@ -38,11 +43,24 @@ export async function serveOverHttp(parts: HttpServing, signal: AbortSignal, lis
   const { createLeaseholdServer } = await import("./mcp/leasehold.ts");
   // Before anyone is let in: broken policies are no reason to serve with less of them.
   await parts.policies();
+  const { agents } = parts.config;
+  const authorization = await parts.authorization();
+  const duties = inOrder([parts.duties, authorization.duty]);
   let ready = false;
   const server = createHttpServer({
     mcp: createMcpEndpoint({ definition: createLeaseholdServer(parts.face), onerror: parts.report }),
     broker: parts.face.broker,
     tokens: parts.tokens,
+    stillLive: async ({ agent: name }) => {
+      const agent = await parts.agents.find(name);
+      return agent !== undefined && !agent.frozen && !agent.disabled;
+    },
+    oauth: authorization.door,
+    certificates: new Map(agents.flatMap(({ name, certificate }) => (certificate === undefined ? [] : [[certificate, name]]))),
+    dpop: {
+      required: parts.config.oauth.dpop === "required",
+      agents: new Set(agents.flatMap(({ name, dpop }) => (dpop === "required" ? [name] : []))),
+    },
     server: parts.config.server,
     limits: parts.config.limits,
     reveal: parts.reveal,
@@ -54,14 +72,14 @@ export async function serveOverHttp(parts: HttpServing, signal: AbortSignal, lis
   });
   const { url } = await server.listen();
   try {
-    await parts.duties.start();
+    await duties.start();
     ready = true;
     listening(url);
     await aborted(signal);
   } finally {
     ready = false;
     await server.close();
-    await parts.duties.stop();
+    await duties.stop();
   }
 }
 

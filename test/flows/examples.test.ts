@@ -30,7 +30,7 @@ describe("examples/clients", () => {
     const program = createProgram((one) => (call = one));
     program.parse([...strings(args)], { from: "user" });
     expect(call?.row.name).toBe("mcp");
-    expect(call?.options).toEqual({ agent: "reporter" });
+    expect(call?.options).toMatchObject({ agent: "reporter" });
     expect(program.opts()).toEqual({ config: "/path/to/leasehold.yaml" });
   });
 

@@ -11,7 +11,7 @@ import type { JsonObject } from "../../src/core/json.ts";
 import type { Lease } from "../../src/core/lease.ts";
 import type { Vault } from "../../src/core/ports.ts";
 import { Secret } from "../../src/core/secret.ts";
-import type { Resolve } from "../../src/delivery/http-address.ts";
+import type { Resolve } from "../../src/outbound/address.ts";
 import { createHttpPerformer } from "../../src/delivery/http.ts";
 import type { HttpPerformer } from "../../src/delivery/http.ts";
 import { staticEngine, staticHttpTarget } from "../../src/engines/static.ts";

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { allScopes } from "../../src/core/scope.ts";
 import { createHttpServer } from "../../src/http/server.ts";
 import { publicUrl, startHttpHouse, toolCall } from "./http-house.ts";
 import type { HttpHouse } from "./http-house.ts";
@@ -38,21 +39,31 @@ describe("who comes in", () => {
     expect(await response.json()).toMatchObject({ result: { structuredContent: { agent: "bot", transport: "http" } } });
   });
 
-  it.each(["/mcp", "/v1/handles/redeem", "/v1/leases/01000000000000000000000099/revoke", "/v1/anything"])(
-    "MT-11: asks for a token at %s and says nothing else",
+  it.each([
+    "/mcp",
+    "/v1/handles/redeem",
+    "/v1/leases/01000000000000000000000099/revoke",
+    "/v1/anything",
+    "/sse",
+    "/messages",
+    "/messages?sessionId=AAAAAAAAAAAAAAAAAAAAAA",
+  ])(
+    "MT-11: asks for a token at %s and says nothing else, in one challenge with everything to ask for (RFC 9728 §5.1, RFC 6750 §3)",
     async (path) => {
       for (const method of ["POST", "GET", "DELETE", "PUT"]) {
         const response = await fetch(http.url + path, { method });
         expect(response.status).toBe(401);
+        // Each names metadata of its own resource, or of one above it: `/sse` is not below `/mcp`.
+        const resource = path === "/sse" || path.startsWith("/messages") ? "" : "/mcp";
         expect(response.headers.get("www-authenticate")).toBe(
-          `Bearer resource_metadata="${publicUrl}/.well-known/oauth-protected-resource/mcp"`,
+          `Bearer resource_metadata="${publicUrl}/.well-known/oauth-protected-resource${resource}", scope="${allScopes.join(" ")}", DPoP algs="ES256 EdDSA Ed25519"`,
         );
-        expect(await response.text()).not.toMatch(/whoami|crm|request_lease|billing/);
+        expect(await response.text()).toBe('{"error":"invalid_token","error_description":"An access token is required."}');
       }
     },
   );
 
-  it("OA-18: answers a bad, a foreign and a revoked token with 401 invalid_token", async () => {
+  it("OA-18: answers a bad, a foreign and a revoked token with 401 invalid_token (RFC 9068 §4)", async () => {
     const { token, tokenId } = http.token();
     http.revoked.add(tokenId);
     for (const bad of [`Bearer ${token}`, "Bearer x.y.z", "Bearer", "Basic Ym90OmJvdA==", `Bearer ${token} ${token}`]) {
@@ -62,7 +73,7 @@ describe("who comes in", () => {
     }
   });
 
-  it("takes no token from a URL", async () => {
+  it("takes no token from a URL (RFC 6750 §2)", async () => {
     const { token } = http.token();
     expect((await fetch(`${http.url}/mcp?access_token=${token}`, { method: "POST" })).status).toBe(400);
     expect((await http.post(whoami, {}, `/mcp?access_token=${token}`)).status).toBe(400);
@@ -73,13 +84,15 @@ describe("who comes in", () => {
     async (path) => expect((await http.raw(`GET ${path} HTTP/1.1\r\n${head()}connection: close\r\n\r\n`)).slice(9, 12)).toBe("404"),
   );
 
-  it("publishes where tokens go (RFC 9728), health and readiness", async () => {
+  it("publishes where tokens go (RFC 9728 §3), health and readiness", async () => {
     for (const path of ["", "/mcp"]) {
       const response = await fetch(`${http.url}/.well-known/oauth-protected-resource${path}`);
       expect(await response.json()).toEqual({
-        resource: `${publicUrl}/mcp`,
+        resource: `${publicUrl}${path}`,
+        scopes_supported: allScopes,
         bearer_methods_supported: ["header"],
         resource_name: "Leasehold",
+        dpop_signing_alg_values_supported: ["ES256", "EdDSA", "Ed25519"],
       });
       expect(response.headers.get("access-control-allow-origin")).toBeNull();
     }
@@ -88,6 +101,71 @@ describe("who comes in", () => {
     const starting = await startHttpHouse({ ready: () => false });
     expect((await fetch(`${starting.url}/readyz`)).status).toBe(503);
     await starting.server.close();
+  });
+});
+
+describe("the authorization server behind the same door", () => {
+  const seen: string[] = [];
+  let door: HttpHouse;
+  beforeAll(async () => {
+    door = await startHttpHouse({
+      parts: {
+        oauth: {
+          handles: (path) => path.startsWith("/oauth/") || path === "/.well-known/oauth-authorization-server",
+          async serve(request, response, ip) {
+            let body = "";
+            for await (const chunk of request) body += String(chunk);
+            seen.push(`${request.method} ${request.url} ${body} from ${ip}`);
+            response.writeHead(200, { "content-type": "text/plain" }).end("served");
+          },
+        },
+      },
+    });
+  });
+  afterAll(() => door.server.close(100));
+
+  it("gets its requests as they came, without a token of ours", async () => {
+    const form = { method: "POST", body: "grant_type=x", headers: { "content-type": "application/x-www-form-urlencoded" } };
+    const authorize = "/oauth/authorize?client_id=a&id_token_hint=b&code_challenge=c&resource=https%3A%2F%2Fbroker.example%2Fmcp&token=d";
+    expect(await (await fetch(door.url + authorize)).text()).toBe("served");
+    const answer = await fetch(`${door.url}/oauth/token`, form);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get("strict-transport-security")).toBe("max-age=31536000");
+    expect((await fetch(`${door.url}/.well-known/oauth-authorization-server`)).status).toBe(200);
+    expect(seen).toContain(`GET ${authorize}  from 127.0.0.1`);
+    expect(seen).toContain("POST /oauth/token grant_type=x from 127.0.0.1");
+    expect((await fetch(`${door.url}/elsewhere`)).status).toBe(404);
+  });
+
+  it.each(["access_token", "refresh_token", "client_secret", "access%5Ftoken"])(
+    "takes no %s in a URL (RFC 9700 section 4.3.2)",
+    async (name) => {
+      expect((await fetch(`${door.url}/oauth/authorize?${name}=x`)).status).toBe(400);
+    },
+  );
+
+  it("is named in the metadata (RFC 9728 section 2), with offline_access nowhere", async () => {
+    const text = await (await fetch(`${door.url}/.well-known/oauth-protected-resource/mcp`)).text();
+    expect(JSON.parse(text)).toMatchObject({ resource: `${publicUrl}/mcp`, authorization_servers: [publicUrl] });
+    expect(text).not.toContain("offline_access");
+  });
+
+  it.each<[string, Record<string, string>, number]>([
+    ["our own page", { origin: publicUrl, "sec-fetch-site": "same-origin" }, 200],
+    ["no browser", {}, 200],
+    ["a sandboxed page", { origin: "null" }, 403],
+    ["another site", { origin: "https://evil.example", "sec-fetch-site": "cross-site" }, 403],
+    ["another site that hides its origin", { "sec-fetch-site": "cross-site" }, 403],
+    ["another site that claims our origin", { origin: publicUrl, "sec-fetch-site": "cross-site" }, 403],
+  ])("MT-02: takes or refuses a form from %s", async (_who, headers, status) => {
+    const type = { "content-type": "application/x-www-form-urlencoded" };
+    expect((await fetch(`${door.url}/oauth/consent`, { method: "POST", body: "a=b", headers: { ...type, ...headers } })).status).toBe(
+      status,
+    );
+  });
+
+  it("lets a link from another site in", async () => {
+    expect((await fetch(`${door.url}/oauth/authorize`, { headers: { "sec-fetch-site": "cross-site" } })).status).toBe(200);
   });
 });
 
