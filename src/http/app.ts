@@ -5,13 +5,21 @@ import type { Broker } from "../core/broker.ts";
 import { asFailure, Failure } from "../core/errors.ts";
 import type { Material } from "../core/ports.ts";
 import type { Principal } from "../core/principal.ts";
+import type { Scope } from "../core/scope.ts";
+import { allScopes } from "../core/scope.ts";
+import { dpopAlgorithms } from "../identity/dpop.ts";
 import type { App } from "./front.ts";
 import { statusOf } from "./refusal.ts";
 
 export interface AppParts {
   readonly broker: Broker;
-  /** The canonical resource, i.e. the audience of access tokens. */
-  readonly resource: string;
+  /** Without a trailing slash; `<publicUrl>/mcp` is the audience of access tokens. */
+  readonly publicUrl: string;
+  /** Issuers whose tokens are good here. Empty where tokens are minted at the command line only. */
+  readonly authorizationServers: readonly string[];
+  readonly dpopRequired: boolean;
+  /** Whether tokens may be bound to TLS client certificates (RFC 8705 section 3.3). */
+  readonly certificateBound: boolean;
   /** The values of a redeemed lease by field: `delivery/` knows how. */
   readonly reveal: (material: Material) => Readonly<Record<string, string>>;
   readonly ready: () => boolean;
@@ -28,6 +36,9 @@ interface Bindings {
 /** Paths that need no token: they say nothing that is not public. */
 const publicPaths = new Set(["/healthz", "/readyz", "/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"]);
 
+/** What both calls of `leasehold run` take: they end a lease, or hand out what is in it. */
+const scopeBesideMcp: Scope = "leases:write";
+
 /** What is served beside MCP: health, discovery, and the two calls of `leasehold run`. */
 export function createApp(parts: AppParts): App<Principal> {
   const { broker } = parts;
@@ -39,10 +50,18 @@ export function createApp(parts: AppParts): App<Principal> {
     return context.json({ status: ready ? "ready" : "starting" }, ready ? 200 : 503);
   });
 
-  // RFC 9728. `authorization_servers` is left out while tokens are minted at the command line only.
-  const metadata = { resource: parts.resource, bearer_methods_supported: ["header"], resource_name: "Leasehold" };
-  app.get("/.well-known/oauth-protected-resource", (context) => context.json(metadata));
-  app.get("/.well-known/oauth-protected-resource/mcp", (context) => context.json(metadata));
+  // RFC 9728 section 2.
+  const metadata = {
+    ...(parts.authorizationServers.length > 0 ? { authorization_servers: parts.authorizationServers } : {}),
+    scopes_supported: allScopes,
+    bearer_methods_supported: ["header"],
+    resource_name: "Leasehold",
+    dpop_signing_alg_values_supported: dpopAlgorithms,
+    ...(parts.dpopRequired ? { dpop_bound_access_tokens_required: true } : {}),
+    ...(parts.certificateBound ? { tls_client_certificate_bound_access_tokens: true } : {}),
+  };
+  app.get("/.well-known/oauth-protected-resource", (context) => context.json({ resource: parts.publicUrl, ...metadata }));
+  app.get("/.well-known/oauth-protected-resource/mcp", (context) => context.json({ resource: `${parts.publicUrl}/mcp`, ...metadata }));
 
   app.post("/v1/handles/redeem", async (context) => {
     const handle = textIn(context.env.body, "handle");
@@ -72,6 +91,7 @@ export function createApp(parts: AppParts): App<Principal> {
 
   return {
     access: (path) => (publicPaths.has(path) ? "public" : path.startsWith("/v1/") ? "caller" : undefined),
+    scopes: (path) => (path.startsWith("/v1/") ? [scopeBesideMcp] : []),
     fetch: (request, bindings) => app.fetch(request, { ...bindings, correlation: parts.newCorrelation() }),
   };
 }

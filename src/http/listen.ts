@@ -1,4 +1,4 @@
-import type { Server } from "node:http";
+import type { Server } from "node:net";
 import { SetupError } from "../core/setup-error.ts";
 
 export interface Listening {
@@ -7,8 +7,14 @@ export interface Listening {
   readonly port: number;
 }
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+  readonly scheme?: "http" | "https";
+}
+
 /** Starts listening, or throws what the operator has to put right, with the address in it. */
-export function listenOn(server: Server, { host, port }: { readonly host: string; readonly port: number }): Promise<Listening> {
+export function listenOn(server: Server, { host, port, scheme = "http" }: Address): Promise<Listening> {
   const named = host.includes(":") ? `[${host}]` : host;
   return new Promise((resolve, reject) => {
     const failed = (cause: NodeJS.ErrnoException) => reject(problem(cause, `${named}:${port}`));
@@ -17,7 +23,7 @@ export function listenOn(server: Server, { host, port }: { readonly host: string
       server.off("error", failed);
       const address = server.address();
       const actual = typeof address === "object" && address !== null ? address.port : port;
-      resolve({ url: `http://${named}:${actual}`, port: actual });
+      resolve({ url: `${scheme}://${named}:${actual}`, port: actual });
     });
   });
 }

@@ -8,6 +8,8 @@ export interface OriginParts {
   readonly port: () => number;
   /** Further origins whose pages may call us, e.g. `https://inspector.example`. */
   readonly allowedOrigins?: readonly string[];
+  /** Whether TLS ends here. Absent: a proxy does that, or nobody else can connect. */
+  readonly tls?: boolean;
   /** Addresses and networks (CIDR) whose `X-Forwarded-For` counts. */
   readonly trustedProxies?: readonly string[];
 }
@@ -16,8 +18,9 @@ export interface OriginGuard {
   /**
    * Throws 403 for a `Host` that is not ours and for an `Origin` that is not allowed: a page that rebinds its
    * name to our address is stopped by the first, any other page by the second. Clients that are no browsers
-   * send no `Origin`. And throws it for a peer on another machine that is no trusted proxy: there is no TLS
-   * between us, so its token would have crossed the network in clear.
+   * send no `Origin`. A browser that says another site made it send something is believed, too; following a link
+   * is another thing. And throws it for a peer on another machine that is no trusted proxy, unless TLS ends here:
+   * its token would have crossed the network in clear.
    */
   check(request: IncomingMessage): void;
   /** Who is at the other end: the peer or, from a trusted proxy, the last address that no trusted proxy added. */
@@ -26,7 +29,8 @@ export interface OriginGuard {
 
 export function createOriginGuard(parts: OriginParts): OriginGuard {
   const publicUrl = new URL(parts.publicUrl);
-  const origins = new Set([publicUrl.origin, ...(parts.allowedOrigins ?? [])]);
+  const invited = new Set(parts.allowedOrigins ?? []);
+  const ownScheme = parts.tls ? "https://" : "http://";
   const proxies = networks(parts.trustedProxies ?? []);
   const local = (host: string) => ["127.0.0.1", "localhost", "[::1]"].some((name) => host === `${name}:${parts.port()}`);
 
@@ -35,17 +39,21 @@ export function createOriginGuard(parts: OriginParts): OriginGuard {
   }
 
   return {
-    check({ headers, headersDistinct, socket }) {
+    check({ method, headers, headersDistinct, socket }) {
       const peer = plain(socket.remoteAddress ?? "");
-      if (!isThisMachine(peer) && !isTrusted(peer)) throw new Refusal(403, "forbidden_peer", "Connect through the proxy that ends TLS.");
+      if (!parts.tls && !isThisMachine(peer) && !isTrusted(peer))
+        throw new Refusal(403, "forbidden_peer", "Connect through the proxy that ends TLS.");
       // Node keeps the first of these; a proxy in front may have judged another (RFC 9112 section 3.2).
       if ([headersDistinct.host, headersDistinct["authorization"]].some((all) => all !== undefined && all.length > 1))
         throw new Refusal(400, "bad_request", "Send Host and Authorization once each.");
       const host = headers.host?.toLowerCase();
       if (host === undefined || (host !== publicUrl.host && !local(host))) throw new Refusal(403, "forbidden_host", "Unknown host.");
       const { origin } = headers;
-      if (origin === undefined || origins.has(origin)) return;
-      if (!origin.startsWith("http://") || !local(origin.slice("http://".length)))
+      if (origin !== undefined && invited.has(origin)) return;
+      if (headers["sec-fetch-site"] === "cross-site" && method !== "GET" && method !== "HEAD")
+        throw new Refusal(403, "forbidden_origin", "Unknown origin.");
+      if (origin === undefined || origin === publicUrl.origin) return;
+      if (!origin.startsWith(ownScheme) || !local(origin.slice(ownScheme.length)))
         throw new Refusal(403, "forbidden_origin", "Unknown origin.");
     },
 

@@ -21,6 +21,7 @@ export const statusOf: { readonly [Code in FailureCode]: number } = {
   denied: 403,
   needs_approval: 403,
   unauthenticated: 401,
+  insufficient_scope: 403,
   not_found: 404,
   lease_ended: 410,
   invalid_request: 400,

@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 
 /** On every answer: nothing of it is for a cache, and it is what it says it is. No CORS header is ever sent. */
-const always = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+export const always = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
 export function sendJson(response: ServerResponse, status: number, text: string, headers: Readonly<Record<string, string>> = {}): void {
   response.writeHead(status, {

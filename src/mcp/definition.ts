@@ -8,6 +8,7 @@ import type {
   ServerOptions,
   Tool,
 } from "@modelcontextprotocol/server";
+import type { Scope } from "../core/scope.ts";
 
 /** Everything an MCP server of ours is made of, apart from how it is reached. `Caller` is whoever the face authenticated. */
 export interface ServerDefinition<Caller> {
@@ -29,6 +30,14 @@ export interface ToolTable<Caller> {
   call(caller: Caller, call: ToolCall): Promise<CallToolResult | InputRequiredResult | undefined>;
   /** Whether this tool gives one answer and needs nothing of the protocol layer on the way: no progress, no questions back. */
   isPlain(name: string): boolean;
+  /** Present where callers may hold tokens that are narrowed by scopes. `call` refuses by itself; this is for faces that can say so before. */
+  readonly scopes?: {
+    of(tool: string): Scope | undefined;
+    /** Absent: this caller is not narrowed. */
+    held(caller: Caller): readonly Scope[] | undefined;
+    /** Writes down that a call was refused. */
+    refused(caller: Caller, tool: string): Promise<void>;
+  };
 }
 
 interface ToolCall {
@@ -46,7 +55,7 @@ export function onceStarted<Caller>(definition: ServerDefinition<Caller>, starte
   return {
     ...definition,
     tools: {
-      isPlain: (name) => tools.isPlain(name),
+      ...tools,
       list: (caller) => started().then(() => tools.list(caller)),
       call: (caller, call) => started().then(() => tools.call(caller, call)),
     },

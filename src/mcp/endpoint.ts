@@ -1,8 +1,12 @@
 import { createMcpHandler } from "@modelcontextprotocol/server";
+import type { Conversation } from "./conversation.ts";
+import { openConversation } from "./conversation.ts";
 import type { ServerDefinition } from "./definition.ts";
 import { createServer } from "./server.ts";
 import type { Shortcut } from "./shortcut.ts";
 import { createShortcut } from "./shortcut.ts";
+import type { StepUp } from "./step-up.ts";
+import { createStepUp } from "./step-up.ts";
 
 export interface EndpointParts<Caller> {
   readonly definition: ServerDefinition<Caller>;
@@ -15,8 +19,11 @@ export interface EndpointParts<Caller> {
 /** MCP over HTTP, all revisions, for callers that were authenticated and bodies that were parsed before. */
 export interface McpEndpoint<Caller> {
   readonly shortcut: Shortcut<Caller>;
+  readonly stepUp: StepUp<Caller>;
   /** `body` is what was parsed of the request's body, which itself may be gone. */
   fetch(request: Request, caller: Caller, body: unknown): Promise<Response>;
+  /** For HTTP+SSE of 2024-11-05: a client that is spoken with over two channels. */
+  converse(caller: Caller, channel: { send(text: string): void; ended(): void }): Promise<Conversation<Caller>>;
   close(): Promise<void>;
 }
 
@@ -32,6 +39,8 @@ export function createMcpEndpoint<Caller>(parts: EndpointParts<Caller>): McpEndp
   );
   return {
     shortcut: createShortcut(parts.definition),
+    stepUp: createStepUp(parts.definition.tools),
+    converse: (caller, channel) => openConversation(parts.definition, caller, channel),
     fetch(request, caller, body) {
       callers.set(request, { caller });
       return handler.fetch(request, body === undefined ? {} : { parsedBody: body });

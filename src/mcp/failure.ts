@@ -10,6 +10,7 @@ const publicFacts: PublicFacts = {
   denied: (f) => (f.policies.length > 0 ? { policies: f.policies } : {}),
   needs_approval: (f) => ({ groups: f.groups }),
   unauthenticated: () => ({}),
+  insufficient_scope: (f) => ({ scopes: f.scopes }),
   not_found: (f) => ({ what: f.what }),
   lease_ended: () => ({}),
   invalid_request: () => ({}),

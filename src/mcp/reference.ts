@@ -14,13 +14,18 @@ export function toolsPage(): string {
     "",
     "An agent sees the tools that policy could let it use, and no others. Results come as structured content and, the same, as text.",
     "",
-    ...tools.flatMap(({ wire }) => {
+    "An access token may be narrowed by scopes. A tool that takes another one is listed all the same, so that a client can ask for more; calling it is",
+    "refused with `insufficient_scope`, over HTTP with status 403 and the scopes to ask for in `WWW-Authenticate` (RFC 6750 section 3.1).",
+    "",
+    ...tools.flatMap(({ wire, scope }) => {
       const { properties, required } = schemaOf.parse(wire.inputSchema);
       const hints = Object.entries(wire.annotations ?? {}).flatMap(([name, value]) => (value === true ? [`\`${name}\``] : []));
       return [
         `## ${wire.name}`,
         "",
         wire.description ?? "",
+        "",
+        scope === undefined ? "Scope: none." : `Scope: \`${scope}\`.`,
         "",
         `Annotated: ${hints.length > 0 ? hints.join(", ") : "nothing"}.`,
         "",

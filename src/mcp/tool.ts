@@ -5,6 +5,7 @@ import type { CorrelationId } from "../core/brand.ts";
 import { Failure } from "../core/errors.ts";
 import type { JsonObject } from "../core/json.ts";
 import type { Principal } from "../core/principal.ts";
+import type { Scope } from "../core/scope.ts";
 
 /** One call of one tool. */
 export interface Call {
@@ -19,6 +20,8 @@ export interface Tool<Input extends z.ZodType, Output extends z.ZodObject> {
   readonly title: string;
   /** For a model: what it does, what comes back, what to do when it is refused. */
   readonly description: string;
+  /** What an access token must be good for to call it. Absent: any token will do. */
+  readonly scope?: Scope;
   readonly input: Input;
   readonly output: Output;
   readonly annotations: Required<Omit<ToolAnnotations, "title">>;
@@ -31,6 +34,7 @@ export interface Tool<Input extends z.ZodType, Output extends z.ZodObject> {
 export interface PreparedTool {
   readonly name: string;
   readonly wire: WireTool;
+  readonly scope?: Scope;
   listed(outlook: Outlook): boolean;
   /** Throws `invalid_request` for arguments that do not fit. */
   run(call: Call, input: unknown): Promise<JsonObject>;
@@ -41,6 +45,7 @@ export function prepare<Input extends z.ZodType, Output extends z.ZodObject>(too
   return {
     name,
     wire: { name, title, description, annotations, inputSchema: inputSchema(tool.input), outputSchema: outputSchema(tool.output) },
+    ...(tool.scope === undefined ? {} : { scope: tool.scope }),
     listed: (outlook) => tool.listed(outlook),
     run(call, input) {
       if (!isWellFormed(input))

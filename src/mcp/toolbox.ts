@@ -1,9 +1,9 @@
 import { INTERNAL_ERROR, ProtocolError } from "@modelcontextprotocol/server";
 import type { AgentName, CorrelationId } from "../core/brand.ts";
 import type { Broker, Outlook } from "../core/broker.ts";
-import { asFailure } from "../core/errors.ts";
-import type { Failure } from "../core/errors.ts";
+import { asFailure, Failure } from "../core/errors.ts";
 import type { Principal } from "../core/principal.ts";
+import { covers } from "../core/scope.ts";
 import type { ToolTable } from "./definition.ts";
 import { answer, failed } from "./failure.ts";
 import type { PreparedTool } from "./tool.ts";
@@ -60,6 +60,12 @@ export function createToolbox(parts: ToolboxParts): ToolTable<Principal> {
   return {
     isPlain: () => true,
 
+    scopes: {
+      of: (name) => tools.get(name)?.scope,
+      held: (principal) => principal.scopes,
+      refused: (principal, name) => parts.refused(principal, name, parts.newCorrelation()),
+    },
+
     async list(principal) {
       try {
         const outlook = await look(principal);
@@ -81,6 +87,10 @@ export function createToolbox(parts: ToolboxParts): ToolTable<Principal> {
           // A name that is none of ours is a stranger's text, and of no use in the log.
           await parts.refused(principal, tool ? name : "unknown", correlation);
           return undefined;
+        }
+        if (tool.scope !== undefined && !covers(principal.scopes, tool.scope)) {
+          await parts.refused(principal, name, correlation);
+          throw new Failure("insufficient_scope", { scopes: [tool.scope] });
         }
         parts.called(principal, name);
         return answer(await tool.run({ broker, principal, correlation, signal }, input));

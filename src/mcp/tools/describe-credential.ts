@@ -9,6 +9,7 @@ export const describeCredential = prepare({
   description:
     "Tells what one credential is for, how you may get it, for how long, and which tool to use it with. Never returns its value. " +
     "`denied` means that you have no access to it or that it does not exist; the two are not told apart.",
+  scope: "credentials:read",
   input: z.strictObject({ credential }),
   output: credentialView.extend({ next: z.string().describe("What to call next.") }),
   annotations: { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: false },

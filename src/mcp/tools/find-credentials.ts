@@ -10,6 +10,7 @@ export const findCredentials = prepare({
   description:
     "Lists the credentials you may know of, with what you may do with each. Returns names and descriptions, never secret values. " +
     "What you look for is not listed? Then you have no access to it: ask the operator, and do not guess names.",
+  scope: "credentials:read",
   input: z.strictObject({
     query: z.string().trim().max(100).optional().describe("Words that must all occur in the name, the description or a label."),
   }),

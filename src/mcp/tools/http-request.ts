@@ -9,6 +9,7 @@ export const httpRequest = prepare({
     "Makes one HTTP request with a credential that you never see: the broker adds it, and removes it from the answer. Give a path on the " +
     "credential's host, not a URL. Returns status, headers and body. `operation_refused`: the credential does not cover this method or path. " +
     "`denied`: policy does not allow it; do not try variations.",
+  scope: "use:http",
   input: z.strictObject({
     ...target,
     method: z.enum(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),

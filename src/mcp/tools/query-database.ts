@@ -9,6 +9,7 @@ export const queryDatabase = prepare({
     "Runs one SQL statement in a read-only transaction with a login of your own that ends with the lease; you never see it. Put values in " +
     "parameters ($1, $2, …), not into the statement. Returns columns and rows, cut off at max_rows. `target_refused` carries the " +
     "database's own error: correct the statement. `denied`: policy does not allow it; do not try variations.",
+  scope: "use:sql",
   input: z.strictObject({
     ...target,
     statement: z.string().min(1).max(100_000).describe("One SQL statement."),

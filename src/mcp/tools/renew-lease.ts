@@ -8,6 +8,7 @@ export const renewLease = prepare({
   description:
     "Makes one of your leases last longer, counted from now and up to its renewable_until. Returns the lease with its new expires_at. " +
     "`lease_ended` means that it is too late: request a new one.",
+  scope: "leases:write",
   input: z.strictObject({
     lease_id: leaseId,
     ttl_seconds: ttlSeconds.describe("Seconds from now; the credential's default when absent. More than is allowed is capped."),

@@ -12,6 +12,7 @@ export const requestLease = prepare({
     "http_request or query_database. `inject`: you get a one-time handle that `leasehold run` trades for the value beside the process " +
     "that needs it. `reveal`: the value itself is returned; only where policy says so. " +
     "`denied` is final for this request: ask the operator instead of trying variations. `quota_exceeded`: revoke a lease you no longer need.",
+  scope: "leases:write",
   input: z.strictObject({
     credential,
     delivery: delivery.default("use").describe("How you want to get it. Prefer `use`."),

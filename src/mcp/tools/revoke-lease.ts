@@ -8,6 +8,7 @@ export const revokeLease = prepare({
   description:
     "Ends one of your leases now, at the target too: its login stops working and its open sessions are closed. Do this as soon as you " +
     "are done. State `revoked` means gone; `revoking` means that the target could not be reached and the broker keeps trying.",
+  scope: "leases:write",
   input: z.strictObject({ lease_id: leaseId }),
   output: leaseView,
   annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: true },
