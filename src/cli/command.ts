@@ -38,4 +38,6 @@ export interface Run {
   config(): Promise<Config>;
   /** Opened once, and closed when the command is through. `level` is the least that is logged to stderr. */
   house(level?: "info" | "warn"): Promise<House>;
+  /** The same for a configuration file that nobody named on the command line. */
+  houseOf(file: string): Promise<House>;
 }

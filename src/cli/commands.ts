@@ -1,4 +1,21 @@
 import type { CommandRow } from "./command.ts";
+import { identityCommands } from "./commands-identity.ts";
+
+const subjectOptions: NonNullable<CommandRow["options"]> = [
+  ["--user <name>", "a person, instead of an agent"],
+  ["--client <id>", "an OAuth client, instead of an agent"],
+];
+
+/** How `mcp --server` and `login` sign in. */
+const loginOptions: NonNullable<CommandRow["options"]> = [
+  ["--server <url>", "the broker's URL; https, or http on this machine"],
+  ["--login <way>", "browser, device, workload or github; browser unless said"],
+  ["--client-id <id>", "of a client that is registered already; else it registers itself"],
+  ["--key <file>", "private key (JWK or PEM) of that client"],
+  ["--workload-token-file <file>", "the platform's token, read anew each time"],
+  ["--invitation-file <file>", "the invitation to register with; or LEASEHOLD_INVITATION"],
+  ["--no-browser", "print the URL and open nothing"],
+];
 
 /** Every command, in the order of `leasehold --help`. Its code is imported when it is called, so that no command waits for another's. */
 export const commandGroups: readonly { readonly title: string; readonly commands: readonly CommandRow[] }[] = [
@@ -20,10 +37,24 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       },
       {
         name: "mcp",
-        summary: "serve MCP on stdin and stdout, for one agent on this machine",
-        options: [["--agent <name>", "whom this process speaks for"]],
-        example: "leasehold mcp --agent reporter",
+        summary: "serve MCP on stdin and stdout: for one agent on this machine, or bridged to a broker elsewhere",
+        options: [["--agent <name>", "whom this process speaks for"], ...loginOptions],
+        example: "leasehold mcp --server https://leasehold.example.com",
         load: async () => (await import("./commands/mcp.ts")).mcp,
+      },
+      {
+        name: "login",
+        summary: "sign in to a broker elsewhere, for `mcp --server`",
+        options: loginOptions,
+        example: "leasehold login --server https://leasehold.example.com",
+        load: async () => (await import("./commands/login.ts")).login,
+      },
+      {
+        name: "logout",
+        summary: "end that sign-in there, and forget it here",
+        options: [["--server <url>", "the broker's URL"]],
+        example: "leasehold logout --server https://leasehold.example.com",
+        load: async () => (await import("./commands/logout.ts")).logout,
       },
       {
         name: "demo",
@@ -90,62 +121,10 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       },
     ],
   },
+  { title: "Agents, clients and people", commands: identityCommands },
   {
-    title: "Agents and policies",
+    title: "Policies",
     commands: [
-      {
-        name: "agent add",
-        args: "<name>",
-        summary: "add an agent, or change one that was added",
-        options: [
-          ["--role <role>", "what policies grant to …"],
-          ["--owner <who>", "who answers for it"],
-        ],
-        example: "leasehold agent add reporter --role data-retrieval --owner data-team@example.com",
-        load: async () => (await import("./commands/agent.ts")).add,
-      },
-      {
-        name: "agent list",
-        summary: "agents of the configuration and those that were added",
-        example: "leasehold agent list",
-        load: async () => (await import("./commands/agent.ts")).list,
-      },
-      {
-        name: "agent show",
-        args: "<name>",
-        summary: "one agent",
-        example: "leasehold agent show reporter",
-        load: async () => (await import("./commands/agent.ts")).show,
-      },
-      {
-        name: "agent disable",
-        args: "<name>",
-        summary: "refuse all its calls; its leases run out",
-        example: "leasehold agent disable reporter",
-        load: async () => (await import("./commands/agent.ts")).disable,
-      },
-      {
-        name: "agent enable",
-        args: "<name>",
-        summary: "undo `agent disable`",
-        example: "leasehold agent enable reporter",
-        load: async () => (await import("./commands/agent.ts")).enable,
-      },
-      {
-        name: "agent token",
-        args: "<name>",
-        summary: "mint an access token for HTTP; stdout gets the token and nothing else",
-        options: [["--ttl <duration>", "how long it is valid, 1h at most; 10m unless said"]],
-        example: "leasehold agent token reporter --ttl 10m",
-        load: async () => (await import("./commands/agent.ts")).token,
-      },
-      {
-        name: "agent revoke-tokens",
-        args: "<name>",
-        summary: "make every token that it holds useless",
-        example: "leasehold agent revoke-tokens reporter",
-        load: async () => (await import("./commands/agent.ts")).revokeTokens,
-      },
       {
         name: "policy check",
         args: "[dir]",
@@ -201,15 +180,17 @@ export const commandGroups: readonly { readonly title: string; readonly commands
       },
       {
         name: "freeze",
-        args: "<agent>",
-        summary: "refuse an agent's next call, and end all its leases at their targets",
+        args: "[agent]",
+        summary: "refuse the next call of an agent, of all that act for a user, or of a client, and end their leases at their targets",
+        options: subjectOptions,
         example: "leasehold freeze reporter",
         load: async () => (await import("./commands/freeze.ts")).freeze,
       },
       {
         name: "unfreeze",
-        args: "<agent>",
-        summary: "let a frozen agent ask again",
+        args: "[agent]",
+        summary: "let who was frozen ask again",
+        options: subjectOptions,
         example: "leasehold unfreeze reporter",
         load: async () => (await import("./commands/freeze.ts")).unfreeze,
       },

@@ -22,6 +22,7 @@ const byFailure: Readonly<Record<FailureCode, Exit>> = {
   denied: "refused",
   needs_approval: "refused",
   unauthenticated: "refused",
+  insufficient_scope: "refused",
   not_found: "notFound",
   lease_ended: "notFound",
   invalid_request: "usage",

@@ -3,12 +3,17 @@ import type { LogStore } from "../audit/log-store.ts";
 import type { Config } from "../config/config.ts";
 import type { ConfigTables } from "../config/schema.ts";
 import type { AgentName } from "../core/brand.ts";
+import type { Actor } from "../core/event.ts";
 import type { Broker } from "../core/broker.ts";
 import type { AuditLog, Exposures, Material, Vault } from "../core/ports.ts";
 import type { Secret } from "../core/secret.ts";
 import type { RotationStep } from "../crypto/rotate.ts";
 import type { AccessTokens } from "../identity/access-token.ts";
 import type { Agents } from "../identity/agents.ts";
+import type { Clients } from "../identity/clients.ts";
+import type { Revocations } from "../identity/directory.ts";
+import type { Invitations } from "../identity/invitations.ts";
+import type { Users } from "../identity/users.ts";
 import type { Operator } from "../lease/operator.ts";
 import type { PolicyAuthorizer } from "../policy/cedar.ts";
 
@@ -18,6 +23,12 @@ export interface House {
   readonly broker: Broker;
   readonly agents: Agents;
   readonly tokens: Pick<AccessTokens, "mint">;
+  readonly revocations: Revocations;
+  /** Sign-ins of agents, with all tokens that came of them. */
+  readonly signIns: { endAllOf(whose: { readonly client: string } | { readonly account: string }, by: Actor): Promise<number> };
+  readonly clients: Clients;
+  readonly invitations: Invitations;
+  readonly users: Users;
   readonly operator: Operator;
   readonly vaults: Readonly<Record<string, Vault>>;
   /** Loads the policies, or throws what is wrong with them. Before the broker is asked anything. */

@@ -50,7 +50,8 @@ async function perform(call: Call, globals: Readonly<Record<string, unknown>>, p
     now: Date.now,
     interrupted: interrupted.signal,
     config: () => (config ??= load(configFile, parts)),
-    house: (level = "warn") => (house ??= open(run, level)),
+    house: (level = "warn") => (house ??= open(run, level, run.config())),
+    houseOf: (file) => (house ??= open(run, "warn", load(file, parts))),
   };
   try {
     const handler = await call.row.load();
@@ -69,10 +70,10 @@ async function load(file: string, parts: Parts): Promise<Config> {
   return loadConfig(file, await parts.tables());
 }
 
-async function open(run: Run, level: "info" | "warn"): Promise<House> {
+async function open(run: Run, level: "info" | "warn", config: Promise<Config>): Promise<House> {
   const { terminal } = run;
   return run.parts.compose({
-    config: await run.config(),
+    config: await config,
     version,
     logger: await createLogger(run.verbose ? "debug" : level),
     ...(terminal.interactive ? { askPassphrase: () => terminal.ask("Passphrase of the seal") } : {}),

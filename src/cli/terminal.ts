@@ -1,3 +1,5 @@
+import { createInterface } from "node:readline";
+import { Writable } from "node:stream";
 import { Secret } from "../core/secret.ts";
 import { CommandError } from "./exit.ts";
 
@@ -14,11 +16,20 @@ export interface Terminal {
 const largest = 1_048_576;
 
 export function createTerminal(stdin: NodeJS.ReadStream, stderr: NodeJS.WriteStream): Terminal {
+  /** Editing keys work as everywhere; what is typed goes to an output that leads nowhere. */
   async function ask(question: string): Promise<string> {
-    const { isCancel, password } = await import("@clack/prompts");
-    const typed = await password({ message: question, input: stdin, output: stderr });
-    if (isCancel(typed)) throw new CommandError("interrupted", "nothing was changed");
-    return typed;
+    stderr.write(`${question}: `);
+    const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
+    const line = createInterface({ input: stdin, output: nowhere, terminal: true, historySize: 0 });
+    try {
+      return await new Promise<string>((resolve, reject) => {
+        const leave = (): void => reject(new CommandError("interrupted", "nothing was changed"));
+        line.once("line", resolve).once("SIGINT", leave).once("close", leave);
+      });
+    } finally {
+      line.close();
+      stderr.write("\n");
+    }
   }
 
   return {

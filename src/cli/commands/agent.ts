@@ -7,6 +7,7 @@ import { agentNamed, unknown } from "../given.ts";
 import type { House } from "../house.ts";
 import { operatorActor } from "../operator.ts";
 import { instant } from "../when.ts";
+import { addClient } from "./client.ts";
 
 export const add: Handler = async (run) => {
   const name = agentNamed(run.args[0] ?? "");
@@ -14,6 +15,7 @@ export const add: Handler = async (run) => {
   for (const role of roles) agentNamed(role);
   const owner = run.given.text("owner");
   const house = await run.house();
+  if (await addClient(run, house, { name, roles, ...(owner === undefined ? {} : { owner }) })) return "ok";
   const outcome = await house.agents.add(name, { roles, ...(owner === undefined ? {} : { owner }) }, operatorActor());
   if (outcome === "configured")
     throw new CommandError("usage", `${name} is in ${run.configFile}, which always wins`, "Change its roles there.");
@@ -95,7 +97,11 @@ export const revokeTokens: Handler = async (run) => {
   const house = await run.house();
   const agent = await known(house, agentNamed(run.args[0] ?? ""));
   await house.agents.change(agent.name, "token.revoked", operatorActor());
-  return report(run, await known(house, agent.name), `Every token that ${agent.name} holds is revoked.`);
+  for (const client of await house.clients.list())
+    if (client.agent === agent.name) await house.signIns.endAllOf({ client: client.id }, operatorActor());
+  const { revoked, pending } = await house.operator.end({ agent: agent.name }, operatorActor());
+  const leases = `${revoked} leases ended${pending.length > 0 ? `, ${pending.length} go on being retried` : ""}`;
+  return report(run, await known(house, agent.name), `Every token that ${agent.name} holds is revoked; ${leases}.`);
 };
 
 export async function known(house: House, name: AgentName): Promise<Agent> {

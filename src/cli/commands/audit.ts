@@ -8,6 +8,8 @@ import { verify as verifyLines, verifyStore } from "../../audit/verify.ts";
 import type { EventKind } from "../../core/event.ts";
 import type { Handler, Run } from "../command.ts";
 import { CommandError } from "../exit.ts";
+import type { Actor } from "../../core/event.ts";
+import { unreachable } from "../../core/unreachable.ts";
 
 export const tail: Handler = async (run) => {
   const { log } = await run.house();
@@ -146,15 +148,32 @@ function bounds(run: Run): { readonly from?: number; readonly to?: number } {
 function show(run: Run, entry: AuditEntry): void {
   if (run.json) return run.screen.json(entry);
   const { kind, actor, ...rest } = entry.event;
-  const who = actor.type === "agent" ? actor.agent : actor.type === "operator" ? `operator ${actor.name}` : "broker";
+  const who = sayActor(actor);
   const facts = factsOf(rest).toSorted(([one], [other]) => rank(one) - rank(other));
   const outcome = "outcome" in rest ? rest.outcome : undefined;
-  const style = outcome === "deny" || kind === "lease.stuck" ? "red" : "cyan";
+  const style = outcome === "deny" || kind === "lease.stuck" || kind === "token.replayed" ? "red" : "cyan";
   run.screen.print(
     { text: `${entry.at}  ${String(entry.seq).padStart(6)}  `, style: "dim" },
     { text: kind.padEnd(20), style },
     `  ${who}  ${facts.map(([name, value]) => `${name}=${value}`).join(" ")}`,
   );
+}
+
+function sayActor(actor: Actor): string {
+  switch (actor.type) {
+    case "agent":
+      return actor.agent;
+    case "operator":
+      return `operator ${actor.name}`;
+    case "user":
+      return `user ${actor.name}`;
+    case "client":
+      return `client ${actor.client ?? "unknown"}`;
+    case "broker":
+      return "broker";
+    default:
+      return unreachable(actor);
+  }
 }
 
 /** What a reader looks for first. Everything else follows in its own order. */

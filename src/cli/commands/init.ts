@@ -2,8 +2,10 @@ import { access, chmod, mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { createSealFile } from "../../crypto/key-file.ts";
 import { starterPolicies } from "../../policy/starter.ts";
-import type { Handler } from "../command.ts";
+import { firstOperator } from "../../identity/users.ts";
+import type { Handler, Run } from "../command.ts";
 import { CommandError } from "../exit.ts";
+import { operatorActor } from "../operator.ts";
 import { starterConfig, starterIgnore } from "../starter.ts";
 
 /** Writes what is missing and touches nothing that is there: a key or a policy that is overwritten is lost. */
@@ -37,16 +39,26 @@ export const init: Handler = async (run) => {
     written.push("data/master.key");
   }
 
-  if (run.json) run.screen.json({ folder, written });
+  // A store of our own making has nobody in it yet: the link lets the first operator in, once.
+  const fresh = ["leasehold.yaml", "data/master.key"].every((name) => written.includes(name));
+  const link = fresh ? await firstLink(run, join(folder, "leasehold.yaml")) : undefined;
+
+  if (run.json) run.screen.json({ folder, written, ...(link === undefined ? {} : { operator_link: link }) });
   else if (written.length === 0) run.screen.print("Everything is here already; nothing was changed.");
   else {
     for (const name of written) run.screen.print({ text: "wrote  ", style: "green" }, join(folder, name));
-    for (const line of next(folder)) run.screen.note(line);
+    for (const line of next(folder, link)) run.screen.note(line);
   }
   return "ok";
 };
 
-function next(folder: string): readonly string[] {
+async function firstLink(run: Run, file: string): Promise<string | undefined> {
+  const house = await run.houseOf(file);
+  const first = await firstOperator(house.users, operatorActor());
+  return first && `${house.config.server.publicUrl}${first.path}`;
+}
+
+function next(folder: string, link: string | undefined): readonly string[] {
   const here = relative(".", folder) === "" ? "" : `cd ${folder} && `;
   return [
     "",
@@ -55,6 +67,9 @@ function next(folder: string): readonly string[] {
     "  2. leasehold secret put billing-db/admin --field username --field password",
     "  3. edit policies/leasehold.cedar: who may use it",
     "  4. leasehold doctor && leasehold serve",
+    ...(link === undefined
+      ? []
+      : ["", "People sign in to let agents act for them. You are the first; while it serves, open this within a day, once:", `  ${link}`]),
   ];
 }
 
