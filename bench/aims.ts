@@ -38,6 +38,9 @@ export function judge(results: readonly Result[], memory: readonly Occupied[]): 
       (x) => x >= 200_000,
       (x) => Math.round(x).toLocaleString("en-US"),
     ),
+    ...["verify_bearer_new", "verify_bearer", "verify_dpop_new", "verify_dpop"].map((name) =>
+      aim(`${name} costs 1.3 times jose alone, or less`, 1 / toBare(name), (x) => x <= 1.3, times),
+    ),
     aim(
       "`leasehold mcp` answers within 400 ms of its start",
       start,

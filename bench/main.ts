@@ -8,9 +8,10 @@ import { measureLog } from "./log-cases.ts";
 import { measurePolicy } from "./policy-cases.ts";
 import { busyness, createScreen, machine } from "./result.ts";
 import { measureStart } from "./start-cases.ts";
+import { measureTokenEndpoint, measureTokens } from "./token-cases.ts";
 
 const usage = `npm run bench -- [options]
-  --only PATTERN       cases whose name matches, e.g. 'whoami|bare', '\\.c16$', policy, audit, stdio, memory
+  --only PATTERN       cases whose name matches, e.g. 'whoami|bare', '\\.c16$', policy, audit, token, verify, stdio, memory
   --seconds N          seconds for each case (3)
   --revision REVISION  of MCP: ${revisions.join(" or ")} (${revisions[0]})
   --profile FOLDER     writes a CPU profile of the broker for each case; its figures are then not to be quoted
@@ -53,6 +54,8 @@ else {
     ...(await measureCalls(screen, { rounds, wanted, revision, ...(values.profile === undefined ? {} : { profile: values.profile }) })),
     ...(await measureLog(screen, { rounds, wanted })),
     ...(await measurePolicy(screen, { rounds, wanted })),
+    ...(await measureTokenEndpoint(screen, { rounds, wanted })),
+    ...(await measureTokens(screen, { rounds, wanted })),
     ...(await measureStart(screen, wanted)),
   ];
   const memory = wanted("memory") ? await measureMemory(screen, revision) : [];

@@ -1,4 +1,5 @@
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
+import type { KeyObject } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,6 +12,8 @@ import { openSqlite } from "../src/store/sqlite.ts";
 export interface World {
   readonly folder: string;
   readonly configFile: string;
+  /** Private key of the measured agent, for `private_key_jwt`. */
+  readonly key: KeyObject;
   /** Takes away the leases that were lent since, but for those of `billing-db`: a quota of 10,000 lasts some seconds. */
   reset(): void;
   remove(): Promise<void>;
@@ -36,6 +39,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   await mkdir(join(folder, "policies"));
   await mkdir(join(folder, "data"), { mode: 0o700 });
   await createSealFile(join(folder, "data", "master.key"));
+  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  await writeFile(join(folder, "worker.jwks"), JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), alg: "ES256" }] }));
   await writeFile(configFile, configuration(options.databasePort));
   await writeFile(join(folder, "policies", "bench.cedar"), policies());
   await (await openSqlite(store, Date.now)).close();
@@ -43,6 +48,7 @@ export async function createWorld(options: WorldOptions = {}): Promise<World> {
   return {
     folder,
     configFile,
+    key: privateKey,
     reset: () => withStore(store, reset),
     remove: () => rm(folder, { recursive: true, force: true }),
   };
@@ -66,11 +72,12 @@ function configuration(databasePort: number | undefined): string {
   return `
 server: { listen: "127.0.0.1:0" }
 limits: { leasesPerAgent: 10000, callsPerMinute: 1000000 }
+oauth: { requestsPerMinute: 1000000 }
 credentials:
   ${kept}:${api}
   ${asked}:${api}${databasePort === undefined ? "" : postgres}
 agents:
-  ${agent}: { roles: [support], owner: owner@example.com }
+  ${agent}: { roles: [support], owner: owner@example.com, jwks: worker.jwks }
 `;
 }
 

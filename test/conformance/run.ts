@@ -1,13 +1,16 @@
-import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { conformAuthorization } from "./authorization.ts";
 import { startFixtureServer } from "./server.ts";
+import type { Outcome } from "./suite.ts";
+import { runSuite } from "./suite.ts";
 
-/** A run of the official suite: one requirement set against one way of serving it. */
+/** A run of the official suite. */
 interface Run {
   readonly name: string;
+  conform(): Promise<Outcome>;
+}
+
+interface ServerRun {
   readonly requirements: "2026-07-28" | "2025-11-25";
   readonly sessions: boolean;
   /** Scenarios in which the server asks the client back, which needs a session. The suite fails when one of them passes. */
@@ -15,35 +18,27 @@ interface Run {
 }
 
 const runs: readonly Run[] = [
-  { name: "2026-07-28", requirements: "2026-07-28", sessions: false },
-  { name: "2025-11-25", requirements: "2025-11-25", sessions: true },
+  { name: "2026-07-28", conform: () => conformServer({ requirements: "2026-07-28", sessions: false }) },
+  { name: "2025-11-25", conform: () => conformServer({ requirements: "2025-11-25", sessions: true }) },
   {
     name: "2025-11-25, as the product serves it: without sessions",
-    requirements: "2025-11-25",
-    sessions: false,
-    baseline: join(import.meta.dirname, "sessionless.yaml"),
+    conform: () => conformServer({ requirements: "2025-11-25", sessions: false, baseline: join(import.meta.dirname, "sessionless.yaml") }),
   },
+  { name: "authorization server", conform: conformAuthorization },
 ];
 
-const suite = fileURLToPath(import.meta.resolve("@modelcontextprotocol/conformance/dist/index.js"));
-
-async function conform({ requirements, sessions, baseline }: Run): Promise<{ readonly passed: boolean; readonly output: string }> {
-  const results = await mkdtemp(join(tmpdir(), "leasehold-conformance-"));
+/** One requirement set against one way of serving it. */
+async function conformServer({ requirements, sessions, baseline }: ServerRun): Promise<Outcome> {
   const server = await startFixtureServer({ sessions });
-  const options = ["--url", server.url, "--requirements", requirements, "--output-dir", results];
-  if (baseline) options.push("--expected-failures", baseline);
-  const child = spawn(process.execPath, [suite, "server", ...options], { stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const code = await new Promise<number | null>((resolve) => {
-    child.once("close", resolve);
-  });
-  server.close();
-  await rm(results, { recursive: true, force: true });
-  return { passed: code === 0, output };
+  const expected = baseline === undefined ? [] : ["--expected-failures", baseline];
+  try {
+    return await runSuite(["server", "--url", server.url, "--requirements", requirements, ...expected]);
+  } finally {
+    server.close();
+  }
 }
 
-const outcomes = await Promise.all(runs.map(conform));
+const outcomes = await Promise.all(runs.map(({ conform }) => conform()));
 for (const [index, { passed, output }] of outcomes.entries()) {
   // Scenarios that a revision does not require run too and say that they failed; only the verdict counts.
   const verdict = output.split("\n").filter((line) => /^(?:Total|Not scored|Baseline|All )/.test(line));

@@ -26,7 +26,7 @@ export async function startFixtureServer({ sessions }: { readonly sessions: bool
     mcp: sessions ? withSessions(endpoint, definition) : endpoint,
     app: { access: () => undefined, fetch: () => new Response(null, { status: 404 }) },
     origin: createOriginGuard({ publicUrl: "http://localhost:1", port: () => port }),
-    authenticate: async () => ({}),
+    authenticate: async () => ({ caller: {} }),
     admit: () => undefined,
     publicUrl: "http://localhost:1",
     body: { bytes: 1 << 20, depth: 64 },
