@@ -5,7 +5,9 @@ import { describe, expect, it } from "vitest";
 import { requirements } from "../requirements.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const idForm = /\b(?:P-\d|(?:OA|MT|PL|EX|AU|RD)-\d\d)\b/g;
+/** Ours, and sections of the specifications that are listed by section. */
+const idForm =
+  /\b(?:P-\d|(?:OA|MT|PL|EX|AU|RD)-\d\d)\b|\bRFC (?:6749|6750|7009|7591|7592|7636|7662|8252|8414|8693|8707|9068|9207|9449|9700|9728) §\d+(?:\.\d+)*/g;
 
 /** Ids in titles of tests: in the first argument of `it`, `test` and `describe`, and in the remarks of command-line scripts. */
 function cited(): ReadonlyMap<string, string> {
@@ -16,7 +18,7 @@ function cited(): ReadonlyMap<string, string> {
       if (entry.isFile() && folder === "test" && entry.name.endsWith(".txt"))
         for (const [remark] of readFileSync(path, "utf8").matchAll(/^# .*$/gm))
           for (const id of remark.match(idForm) ?? []) found.set(id, path);
-      if (!entry.isFile() || !entry.name.endsWith(".ts") || entry.name === "requirements.ts") continue;
+      if (!entry.isFile() || !entry.name.endsWith(".ts") || entry.name.startsWith("requirements")) continue;
       const titles = readFileSync(path, "utf8").matchAll(/\b(?:it|test|describe)(?:\.\w+(?:\([^)]*\))?)*\(\s*(["'`])((?:(?!\1).)*)\1/gs);
       for (const [, , title = ""] of titles) for (const id of title.match(idForm) ?? []) found.set(id, path);
     }
