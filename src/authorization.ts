@@ -159,6 +159,7 @@ export async function createAuthorization(parts: AuthorizationParts): Promise<Au
         async stop() {
           registration.flush();
           people.flush();
+          server.flush();
           await guarded.close();
         },
       },

@@ -1,6 +1,6 @@
 import { hkdfSync } from "node:crypto";
 import type { KeyObject } from "node:crypto";
-import type { AdapterFactory, Configuration, errors, KoaContextWithOIDC, Provider } from "oidc-provider";
+import type { AdapterFactory, ClientAuthMethod, Configuration, errors, KoaContextWithOIDC, Provider } from "oidc-provider";
 import type { OAuthConfig } from "../config/config.ts";
 import { allScopes } from "../core/scope.ts";
 import type { KeySet } from "../crypto/key-set.ts";
@@ -31,6 +31,7 @@ export interface ProviderParts {
   readonly key: KeyObject;
 }
 
+const clientAuthMethods: ClientAuthMethod[] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 const minutes = 60;
 const year = 365 * 24 * 3_600;
 
@@ -91,7 +92,7 @@ function configurationOf(parts: ProviderParts): Configuration {
       },
     ],
     clientDefaults: { id_token_signed_response_alg: "ES256" },
-    clientAuthMethods: ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"],
+    clientAuthMethods,
     enabledJWA: {
       clientAuthSigningAlgValues: ["ES256", "EdDSA", "Ed25519", "PS256", "RS256"],
       idTokenSigningAlgValues: ["ES256"],
@@ -103,15 +104,17 @@ function configurationOf(parts: ProviderParts): Configuration {
       keys: keys.published().map(({ kid, privateKey }) => ({ ...privateKey.export({ format: "jwk" }), kid, alg: "ES256", use: "sig" })),
     },
     cookies: {
-      // A name that starts with __Host- can be set by this host alone; those that are for one path only can have the weaker promise.
-      names: secure
-        ? { session: "__Host-leasehold", interaction: "__Secure-leasehold-interaction", resume: "__Secure-leasehold-resume" }
-        : { session: "leasehold", interaction: "leasehold-interaction", resume: "leasehold-resume" },
+      names: cookieNames(secure),
       long: cookie,
       short: { httpOnly: true, sameSite: "lax", secure, signed: true },
       keys: [derived("cookies").toString("base64url")],
     },
     claims: { openid: ["sub"] },
+    // What is not said means something else (RFC 8414 section 2): a client without credentials would not try.
+    discovery: {
+      revocation_endpoint_auth_methods_supported: clientAuthMethods,
+      introspection_endpoint_auth_methods_supported: clientAuthMethods.slice(1),
+    },
     scopes: ["openid", "offline_access", ...allScopes],
     subjectTypes: ["public"],
     responseTypes: ["code"],
@@ -168,6 +171,13 @@ function configurationOf(parts: ProviderParts): Configuration {
       userinfo: { enabled: false },
     },
   };
+}
+
+/** A name that starts with `__Host-` can be set by this host alone; those that are for one path only have the weaker promise. */
+export function cookieNames(secure: boolean) {
+  return secure
+    ? { session: "__Host-leasehold", interaction: "__Secure-leasehold-interaction", resume: "__Secure-leasehold-resume" }
+    : { session: "leasehold", interaction: "leasehold-interaction", resume: "leasehold-resume" };
 }
 
 /** Clients name the resource by its URL, by the server's, and with a slash at the end of either. The token says it in one form. */

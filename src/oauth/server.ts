@@ -1,4 +1,5 @@
 import type { KeyObject } from "node:crypto";
+import type { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { errors, KoaContextWithOIDC } from "oidc-provider";
 import type { OAuthConfig } from "../config/config.ts";
@@ -15,7 +16,9 @@ import { createWorkloadStep } from "./grants-client.ts";
 import { isWrittenDown } from "./grants-refusal.ts";
 import { actorOf, createIssue, unavailable } from "./issue.ts";
 import type { ExtraGrant, People, Registration, Step } from "./parts.ts";
-import { createProvider, routes } from "./provider.ts";
+import { messagePage } from "./pages/message.ts";
+import { cookieOf, sendPage } from "./people-request.ts";
+import { cookieNames, createProvider, routes } from "./provider.ts";
 import type { OAuthSessions } from "./sessions.ts";
 import { createStanding } from "./standing.ts";
 import { createStructuredTokens } from "./structured-tokens.ts";
@@ -113,6 +116,11 @@ export async function createOAuthServer(parts: OAuthServerParts): Promise<OAuthS
     for (const step of steps) provider.use((context, next) => step(context as KoaContextWithOIDC, next));
     provider.on("server_error", (_context, err) => logger.error({ err }, "the authorization server met a problem"));
     provider.on("grant.error", refused);
+    // Without a listener it goes to stderr as it is. A client that hangs up is none of our problems.
+    const emitter: EventEmitter = provider;
+    emitter.on("error", (err: NodeJS.ErrnoException) => {
+      if (err.code !== "ECONNRESET" && err.code !== "ERR_STREAM_PREMATURE_CLOSE") logger.error({ err }, "the authorization server failed");
+    });
     return { provider, answer: provider.callback(), keys: keyIds() };
   }
 
@@ -152,7 +160,8 @@ export async function createOAuthServer(parts: OAuthServerParts): Promise<OAuthS
 
   return {
     flush: () => refusals.flush(),
-    handles: (path) => path.startsWith("/oauth/") || wellKnownOf(path) !== undefined,
+    // The provider takes paths in any spelling; what stands in front of it goes by the one that there is.
+    handles: (path) => /^\/oauth\/[a-z_]+(?:\/|$)/.test(path) || wellKnownOf(path) !== undefined,
 
     async serve(request, response, ip) {
       const path = pathOf(request);
@@ -165,11 +174,22 @@ export async function createOAuthServer(parts: OAuthServerParts): Promise<OAuthS
       response.setHeader("referrer-policy", "same-origin");
       const { provider, answer } = current();
       if (people.handles(path)) return people.serve(request, response, provider);
+      if (isMidway(request, path) && cookieOf(request, cookieNames(protocol === "https:").session) === undefined)
+        return sendPage(
+          response,
+          400,
+          messagePage("Start again", "This browser has no sign-in under way. Open the link that you were given again."),
+        );
       const document = wellKnownOf(path);
       if (document !== undefined) request.url = document;
       await answer(request, response);
     },
   };
+}
+
+/** Later steps of the device flow, which belong to a browser that took the first. */
+function isMidway({ method }: IncomingMessage, path: string): boolean {
+  return path.startsWith(`${routes.code_verification}/`) || (path === routes.code_verification && method === "POST");
 }
 
 function requestOf(context: KoaContextWithOIDC | undefined): ReturnType<Parameters<typeof createAdapter>[0]["request"]> {

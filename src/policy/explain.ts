@@ -4,7 +4,7 @@ import type { Policy } from "./bundle.ts";
 import type { PolicyAuthorizer } from "./cedar.ts";
 import { factsOf } from "./facts.ts";
 import { anything, keysFor } from "./scope.ts";
-import { speaksOf } from "./slices.ts";
+import { isMeantFor, speaksOf } from "./slices.ts";
 
 /** A policy whose head fits the question. */
 interface Weighed {
@@ -71,7 +71,7 @@ function findNearMisses(authorizer: PolicyAuthorizer, question: Question): reado
     const { id, file, line, scope } = policy;
     const named = scope.actions.includes(anything) || scope.actions.includes(question.action);
     const missed = [
-      ...(principals.includes(scope.principal) ? [] : (["principal"] as const)),
+      ...(principals.includes(scope.principal) && isMeantFor(policy, question.agent) ? [] : (["principal"] as const)),
       ...(named && speaksOf(policy, question.action) ? [] : (["action"] as const)),
       ...(resources.includes(scope.resource) ? [] : (["resource"] as const)),
     ];

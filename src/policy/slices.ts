@@ -57,7 +57,7 @@ export function createSlices(bundle: Bundle): Slices {
       const kept: number[] = [];
       for (const number of numbers) {
         const policy = bundle.policies[number];
-        if (!policy || !speaksOf(policy, asking.action)) continue;
+        if (!policy || !speaksOf(policy, asking.action) || !isMeantFor(policy, asking.agent)) continue;
         policies.push(policy);
         kept.push(number);
       }
@@ -69,6 +69,15 @@ export function createSlices(bundle: Bundle): Slices {
 /** To reveal is granted by name only: a permit for every action is none for this one. A forbid for every action is. */
 export function speaksOf(policy: Policy, action: Question["action"]): boolean {
   return action !== "reveal" || policy.effect === "forbid" || policy.scope.actions.includes(action);
+}
+
+/**
+ * What is permitted to everybody is permitted to agents that somebody vouches for. One that registered itself a
+ * minute ago has to be named, or be given a role. A forbid for everybody is for it as well.
+ */
+export function isMeantFor({ effect, scope }: Policy, { registeredBy, roles }: Question["agent"]): boolean {
+  const stranger = roles.length === 0 && (registeredBy === "dcr" || registeredBy === "cimd");
+  return !stranger || effect === "forbid" || (scope.principal !== anything && !scope.principal.startsWith("is "));
 }
 
 function at<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -16,10 +16,14 @@ export const add: Handler = async (run) => {
   const owner = run.given.text("owner");
   const house = await run.house();
   if (await addClient(run, house, { name, roles, ...(owner === undefined ? {} : { owner }) })) return "ok";
+  const before = await house.agents.find(name);
   const outcome = await house.agents.add(name, { roles, ...(owner === undefined ? {} : { owner }) }, operatorActor());
   if (outcome === "configured")
     throw new CommandError("usage", `${name} is in ${run.configFile}, which always wins`, "Change its roles there.");
-  return report(run, await known(house, name), `Added agent ${name}. Next: leasehold agent token ${name}`);
+  const sentence = before
+    ? `Changed agent ${name}: ${roles.length === 0 ? "it has no roles" : `its roles are ${roles.join(", ")}`}.`
+    : `Added agent ${name}. Next: leasehold agent token ${name}`;
+  return report(run, await known(house, name), sentence);
 };
 
 export const list: Handler = async (run) => {

@@ -10,6 +10,7 @@ import { contextOf, entitiesOf, factsOf } from "../../../src/policy/facts.ts";
 import { schemaText } from "../../../src/policy/schema.ts";
 import { createSlices } from "../../../src/policy/slices.ts";
 import { ask, bundleOf, named, rule } from "./sample.ts";
+import type { Change } from "./sample.ts";
 
 const names = ["billing-db", "billing-db/readonly", "billing-db/admin/root", "tickets/api", "billing-dbx/readonly"];
 
@@ -91,6 +92,25 @@ function unsliced(bundle: Bundle, question: Question): { outcome: string; polici
   if (answer.type === "failure") throw new Error(answer.errors[0]?.message);
   return { outcome: answer.response.decision, policies: answer.response.diagnostics.reason.sort() };
 }
+
+describe("an agent that registered itself", () => {
+  const open = `@id("everybody") permit (principal, action, resource); @id("agents") permit (principal is Leasehold::Agent, action, resource);`;
+  const byName = `@id("named") permit (principal == Leasehold::Agent::"reporter", action == Leasehold::Action::"use", resource);`;
+  const never = `@id("never") forbid (principal, action, resource);`;
+
+  it("gets nothing by a permit that names nobody, until it has a role; a forbid for everybody holds for it", async () => {
+    const decided = async (text: string, agent: NonNullable<Change["agent"]>) =>
+      (await createAuthorizer({ bundle: await bundleOf(text) }).decide(ask({ agent }))).outcome;
+    for (const registeredBy of ["dcr", "cimd"] as const) {
+      expect(await decided(open, { registeredBy, roles: [] })).toBe("deny");
+      expect(await decided(open, { registeredBy, roles: ["reader"] })).toBe("allow");
+      expect(await decided(byName, { registeredBy, roles: [] })).toBe("allow");
+      expect(await decided(byName + never, { registeredBy, roles: [] })).toBe("deny");
+    }
+    for (const registeredBy of ["operator", "federation", "local"] as const)
+      expect(await decided(open, { registeredBy, roles: [] })).toBe("allow");
+  });
+});
 
 describe("a slice", { timeout: 30_000 }, () => {
   it("decides as the whole bundle does", async () => {
