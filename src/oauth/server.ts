@@ -91,7 +91,19 @@ export async function createOAuthServer(parts: OAuthServerParts): Promise<OAuthS
   const steps: readonly Step[] = [
     createWorkloadStep({ path: routes.token, grants: parts.grants.map(({ name }) => name) }),
     createStructuredTokens({ ...parts, standing, paths: routes }),
+    tellStrangers,
   ];
+
+  /**
+   * Requests of clients that nobody vouches for. An error of theirs, before any person was asked, is shown and not sent to
+   * where they say: else a link to us would lead anywhere, to whoever registered first (RFC 9700 section 4.11.2).
+   */
+  const strangers = new WeakSet<object>();
+  async function tellStrangers(context: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {
+    const id = context.path === routes.authorization ? context.query["client_id"] : undefined;
+    if (id !== undefined && !(typeof id === "string" && (await parts.clients.find(id))?.vouched)) strangers.add(context);
+    await next();
+  }
 
   const refusals = createTokenRefusals((event) => {
     // That one cannot be written down makes it no less of a refusal.
@@ -116,6 +128,9 @@ export async function createOAuthServer(parts: OAuthServerParts): Promise<OAuthS
     for (const step of steps) provider.use((context, next) => step(context as KoaContextWithOIDC, next));
     provider.on("server_error", (_context, err) => logger.error({ err }, "the authorization server met a problem"));
     provider.on("grant.error", refused);
+    provider.on("authorization.error", (context, error) => {
+      if (strangers.has(context)) error.allow_redirect = false;
+    });
     // Without a listener it goes to stderr as it is. A client that hangs up is none of our problems.
     const emitter: EventEmitter = provider;
     emitter.on("error", (err: NodeJS.ErrnoException) => {

@@ -110,12 +110,12 @@ describe("Claude Code", () => {
     }
   });
 
-  it("RFC 8707 §2: another's resource is refused, and the browser goes back with the error", async () => {
+  it("RFC 8707 §2: another's resource is refused; the person is told, and is not sent to where a stranger says", async () => {
     const client = await program.registered({ client_name: "Claude Code", redirect_uris: ["http://localhost:3118/callback"] });
-    const back = await ada.authorize(
-      program.login(client, "http://localhost:3118/callback", { resource: "https://other.example/mcp" }).url,
-    );
-    expect(Object.fromEntries(back.searchParams)).toMatchObject({ error: "invalid_target", iss: house.url });
+    const { url } = program.login(client, "http://localhost:3118/callback", { resource: "https://other.example/mcp" });
+    const answer = await fetch(url, { redirect: "manual", headers: { accept: "text/html" } });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain("invalid_target");
   });
 });
 

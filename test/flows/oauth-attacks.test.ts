@@ -282,7 +282,7 @@ describe("what is not meant to be asked", () => {
     }
   });
 
-  it.fails("OA-12 an address that nobody vouches for is not where a link to us leads, without a word", async () => {
+  it("OA-12 an address that nobody vouches for is not where a link to us leads, without a word", async () => {
     const app = await attacker.register({ redirect_uris: ["https://phish.example/"] });
     const link = attacker.authorizeUrl(String(app.body["client_id"]), { redirect_uri: "https://phish.example/", prompt: "none" });
     expect((await fetch(link, { redirect: "manual" })).headers.get("location")).toBeNull();
