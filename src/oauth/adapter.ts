@@ -119,8 +119,8 @@ export function createAdapter(parts: AdapterParts): AdapterFactory {
   const clientAdapter: Adapter = {
     ...recordsOf("Client"),
     find: (id) => clients.find(id),
-    upsert: (id, payload, expiresIn) => clients.upsert(id, jsonOf(payload), expiresIn),
-    destroy: (id) => clients.destroy(id),
+    upsert: (id, payload, expiresIn) => guarded(clients.upsert(id, jsonOf(payload), expiresIn)),
+    destroy: (id) => guarded(clients.destroy(id)),
   };
 
   return (model) => (model === "Client" ? clientAdapter : recordsOf(model));

@@ -1,4 +1,5 @@
 import type { KoaContextWithOIDC } from "oidc-provider";
+import { Failure } from "../core/errors.ts";
 import type { AccessTokens, VerifiedToken } from "../identity/access-token.ts";
 import { claimsOf } from "../identity/claims.ts";
 import { actorOf } from "./issue.ts";
@@ -84,7 +85,14 @@ export function createStructuredTokens(parts: StructuredTokensParts): Step {
     if (introspecting && isActive(context.body)) context.body = await checkRefreshToken(context);
     if (!isUnsupported(context.body)) return;
     const token = read(context.oidc.params?.["token"], client.clientId);
-    await (introspecting ? introspect(context, token) : revoke(context, token));
+    try {
+      await (introspecting ? introspect(context, token) : revoke(context, token));
+    } catch (thrown) {
+      if (!(thrown instanceof Failure)) throw thrown;
+      // RFC 7009 section 2.2.1: the token still exists, and the client tries again.
+      context.status = 503;
+      context.body = { error: "temporarily_unavailable", error_description: "nothing was revoked; try again later" };
+    }
   };
 }
 
