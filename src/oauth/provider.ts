@@ -29,9 +29,12 @@ export interface ProviderParts {
   readonly issue: Issue;
   /** 32 random bytes, the same in all processes of a broker: cookies and nonces are signed with what is derived from it. */
   readonly key: KeyObject;
+  readonly now: () => number;
 }
 
 const clientAuthMethods: ClientAuthMethod[] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+/** Seconds that an assertion of a client may still live: for so long it is kept, so that nobody uses it twice (RFC 7523 section 3). */
+const longestAssertion = 3_600;
 const minutes = 60;
 const year = 365 * 24 * 3_600;
 
@@ -93,6 +96,10 @@ function configurationOf(parts: ProviderParts): Configuration {
     ],
     clientDefaults: { id_token_signed_response_alg: "ES256" },
     clientAuthMethods,
+    assertJwtClientAuthClaimsAndHeader(_, { exp }) {
+      if (typeof exp !== "number" || exp - parts.now() / 1000 > longestAssertion)
+        throw new library.errors.InvalidClientAuth({ detail: "the assertion lives too long" });
+    },
     enabledJWA: {
       clientAuthSigningAlgValues: ["ES256", "EdDSA", "Ed25519", "PS256", "RS256"],
       idTokenSigningAlgValues: ["ES256"],
@@ -114,6 +121,11 @@ function configurationOf(parts: ProviderParts): Configuration {
     discovery: {
       revocation_endpoint_auth_methods_supported: clientAuthMethods,
       introspection_endpoint_auth_methods_supported: clientAuthMethods.slice(1),
+    },
+    extraParams: {
+      authorization_details(_, details) {
+        if (details !== undefined) throw detailsRefused(library.errors);
+      },
     },
     scopes: ["openid", "offline_access", ...allScopes],
     subjectTypes: ["public"],
@@ -171,6 +183,11 @@ function configurationOf(parts: ProviderParts): Configuration {
       userinfo: { enabled: false },
     },
   };
+}
+
+/** Who asks for less in a way that only a token exchange understands is told so: ignored, it would get more (RFC 9396 section 5). */
+export function detailsRefused({ InvalidAuthorizationDetails }: Library["errors"]): Error {
+  return new InvalidAuthorizationDetails("authorization_details are for token exchange here; ask for scopes");
 }
 
 /** A name that starts with `__Host-` can be set by this host alone; those that are for one path only have the weaker promise. */

@@ -18,8 +18,9 @@ import { actorOf, createIssue, unavailable } from "./issue.ts";
 import type { ExtraGrant, People, Registration, Step } from "./parts.ts";
 import { messagePage } from "./pages/message.ts";
 import { cookieOf, sendPage } from "./people-request.ts";
-import { cookieNames, createProvider, routes } from "./provider.ts";
+import { cookieNames, createProvider, detailsRefused, routes } from "./provider.ts";
 import type { OAuthSessions } from "./sessions.ts";
+import type { Standing } from "./standing.ts";
 import { createStanding } from "./standing.ts";
 import { createStructuredTokens } from "./structured-tokens.ts";
 import { createTokenRefusals } from "./token-refusals.ts";
@@ -59,6 +60,15 @@ export interface OAuthServer {
 
 /** A device that waits, and a client that is told a nonce, come again. */
 const noRefusal: ReadonlySet<string> = new Set(["authorization_pending", "slow_down", "use_dpop_nonce"]);
+/** Answered in JSON, errors too (RFC 6749 section 5.2), whatever else a caller would take. */
+const inJson: ReadonlySet<string> = new Set([
+  routes.token,
+  routes.revocation,
+  routes.introspection,
+  routes.device_authorization,
+  routes.pushed_authorization_request,
+  routes.registration,
+]);
 const wellKnown = ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] as const;
 
 export async function createOAuthServer(parts: OAuthServerParts): Promise<OAuthServer> {
@@ -69,7 +79,13 @@ export async function createOAuthServer(parts: OAuthServerParts): Promise<OAuthS
   /** Without a token, a caller may ask for these as often as it likes: they are always the same. */
   const free = new Set<string>([...wellKnown, routes.jwks]);
 
-  const standing = createStanding({ ...parts, errors: library.errors });
+  const judge = createStanding({ ...parts, errors: library.errors });
+  /** Asked before anything is used up for a token, and before the token. */
+  const standing: Standing = async (claimant) => {
+    const { oidc } = library.Provider.ctx ?? {};
+    if (oidc?.route === "token" && oidc.body?.["authorization_details"] !== undefined) throw detailsRefused(library.errors);
+    return judge(claimant);
+  };
   const adapter = createAdapter({
     records: parts.records,
     sessions,
@@ -162,6 +178,10 @@ export async function createOAuthServer(parts: OAuthServerParts): Promise<OAuthS
     headers.host = host;
     headers["x-forwarded-proto"] = protocol.slice(0, -1);
     if (ip !== "") headers["x-forwarded-for"] = ip;
+    const path = pathOf(request);
+    if (inJson.has(path) || path.startsWith(`${routes.registration}/`)) headers.accept = "application/json";
+    // Where the issuer has a path, a proxy took it off on the way to us; every URL that we name has it.
+    Object.assign(request, { baseUrl: base });
   }
 
   function pathOf(request: IncomingMessage): string {

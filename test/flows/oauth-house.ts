@@ -35,6 +35,8 @@ export interface OAuthHouseOptions {
   /** Further keys of `server`, indented by two. */
   readonly server?: string;
   readonly scheme?: "http" | "https";
+  /** Where a proxy in front of it is found. */
+  readonly publicUrl?: string;
   /** Called with the folder of the house before it is put together. */
   readonly prepare?: (folder: string) => Promise<void>;
 }
@@ -52,7 +54,7 @@ export async function serveOAuthHouse(options: OAuthHouseOptions = {}) {
   const text = `
 server:
   listen: 127.0.0.1:${port}
-  publicUrl: ${url}
+  publicUrl: ${options.publicUrl ?? url}
 ${options.server ?? ""}
 credentials:
   tickets/api:
